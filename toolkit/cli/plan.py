@@ -1,0 +1,36 @@
+"""`tk plan`: what exactly would run, on which GPU, and why."""
+
+from __future__ import annotations
+
+import click
+
+from toolkit.cli.options import access, format_option, offline_option, print_json, set_option
+
+
+@click.command("plan")
+@click.argument("recipe")
+@set_option
+@click.option("--gpu", metavar="NAME", help="Plan for this GPU: a name, a size such as 24GiB, or cpu. Default: detect.")
+@offline_option
+@format_option
+def command(recipe: str, overrides: tuple[str, ...], gpu: str | None, offline: bool, format_: str) -> None:
+    """Show what a recipe would run on a GPU, each choice with its reason, and the memory it needs.
+
+    \b
+    Examples:
+      tk plan recipes/qwen-lora.yaml --gpu 24GiB
+      tk plan recipes/embedded-qwen-lora.yaml --set train.batch_size=8 --format json
+    """
+    from toolkit.cli.plan_text import plan_text
+    from toolkit.planning.detect import detect
+    from toolkit.planning.gpu import named
+    from toolkit.planning.prepare import prepare
+    from toolkit.planning.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    prepared = prepare(loaded, named(gpu) if gpu else detect(), access(offline))
+    if format_ == "json":
+        verdict = prepared.examination.verdict
+        print_json({**prepared.plan.to_json(), "verdict": verdict.level})
+    else:
+        click.echo(plan_text(prepared.plan, prepared.examination.verdict))

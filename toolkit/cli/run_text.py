@@ -1,0 +1,32 @@
+"""A finished run in a few lines: what was learnt, what it cost, where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.cli.plan_text import size
+
+
+def run_text(record: Mapping[str, Any], run: Path) -> str:
+    """The run as a terminal shows it."""
+    metrics, adapter, evaluation = record["metrics"], record["adapter"], record.get("evaluation")
+    lines = [
+        f"Trained {record['base']['id']} with {adapter['type']} (rank {adapter['rank']}, "
+        f"{adapter['trainable_parameters']:,} parameters) in {metrics['train_seconds']:.0f} s: "
+        f"{metrics['steps']} steps, {metrics['tokens_seen']:,} tokens, {metrics['tokens_per_second']:,.0f} tokens/s",
+        f"Memory: {size(metrics['peak_memory_bytes'])} at its peak, {size(metrics['planned_peak_bytes'])} planned",
+    ]
+    if evaluation:
+        lines += ["", f"{'held-out rows: ' + str(evaluation['rows']):24}{'before':>10}{'after':>10}"]
+        before, after = evaluation["before"], evaluation["after"]
+        lines += [f"  {name:22}{_figure(before[name]):>10}{_figure(after[name]):>10}" for name in ("loss", "perplexity")]
+        if after.get("exact_match") is not None:
+            said = f"  exact, of {evaluation['generated']}"
+            lines.append(f"{said:24}{before['exact_match']:>10.0%}{after['exact_match']:>10.0%}")
+    return "\n".join([*lines, "", f"The run lies in {run}. Next: tk chat {run}, tk card {run}, tk release {run} --to FOLDER"])
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

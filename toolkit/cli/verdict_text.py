@@ -1,0 +1,85 @@
+"""A verdict in words that are read in ten seconds: verdict, because, what you must do, what was assumed, what to ask."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator
+
+import click
+
+from toolkit.licensing.use import IntendedUse
+from toolkit.licensing.verdict import Verdict
+
+_COLOURS = {"allowed": "green", "allowed-with-obligations": "green", "needs-review": "yellow"}
+_SENTENCES = {
+    "allowed": "allowed",
+    "allowed-with-obligations": "allowed, with obligations",
+    "needs-review": "needs review",
+    "needs-separate-license": "needs a separate licence",
+    "prohibited": "prohibited",
+}
+
+
+def verdict_text(verdict: Verdict, use: IntendedUse) -> str:
+    """The verdict as a terminal shows it."""
+    return "\n".join(_lines(verdict, use))
+
+
+def _lines(verdict: Verdict, use: IntendedUse) -> Iterator[str]:
+    revision = f"@{verdict.target.revision[:12]}" if verdict.target.revision else ""
+    level = click.style(_SENTENCES[verdict.level], fg=_COLOURS.get(verdict.level, "red"), bold=True)
+    yield f"{verdict.target.id}{revision}: {level}"
+    yield from _wrapped(f"for {use_words(use)}")
+    yield ""
+    yield "Because"
+    for entry in verdict.effective:
+        yield from _wrapped(f"{entry.id or 'licence unknown'} binds the {entry.role} {entry.work}: {entry.evidence}", bullet="- ")
+    for finding in verdict.findings:
+        clause = f" [{finding.license} {finding.clause}]" if finding.license and finding.clause else ""
+        mark = {"error": "! ", "warning": "! "}.get(finding.severity, "- ")
+        yield from _wrapped(f"{finding.text}{clause} ({finding.id})", bullet=mark)
+    yield from _section("You must", [
+        f"{obligation.text} [{obligation.license} {obligation.clause}]" + (f" Exactly: “{obligation.value}”" if obligation.value else "")
+        for obligation in verdict.obligations
+    ])  # fmt: skip
+    yield from _section("Assumed, since nobody said otherwise", list(verdict.assumptions))
+    yield from _section("To decide, say", [f"{question.fact}: {question.text} ({question.because})" for question in verdict.questions])
+    yield ""
+    yield f"{verdict.tool}, licence data {verdict.data}. Not legal advice: check the clauses."
+
+
+def use_words(use: IntendedUse) -> str:
+    """A use in a few words."""
+    said = [use.distribution or "a distribution not stated"]
+    if use.commercial is not None:
+        said.append("commercial" if use.commercial else "non-commercial")
+    said.append("modified" if use.is_modified() else "unmodified")
+    for name, value in use.to_json().items():
+        if name not in ("distribution", "commercial", "modified", "purpose", "datasets", "release"):
+            said.append(f"{name.replace('_', ' ')} {_value(value)}")
+    return ", ".join(said)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return " ".join(f"{key} {item}" for key, item in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _section(title: str, entries: list[str]) -> Iterator[str]:
+    if entries:
+        yield ""
+        yield title
+        for entry in entries:
+            yield from _wrapped(entry, bullet="- ")
+
+
+def _wrapped(text: str, bullet: str = "") -> list[str]:
+    width = min(shutil.get_terminal_size((100, 24)).columns, 110)
+    return textwrap.wrap(
+        text, width, initial_indent=f"  {bullet}", subsequent_indent="  " + " " * len(bullet),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

@@ -1,0 +1,131 @@
+"""When a rule binds: constraints over facts, in three values (true, false, unknown).
+
+Kleene's strong logic: a conjunction with one false part is false whatever the unknown parts are, so a missing fact
+matters only where it decides. A leaf says what its missing fact does: `ask` turns it into a question, `assume` takes
+the harmless value and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from toolkit.licensing.vocabulary import WORLD, Vocabulary
+
+Truth = bool | None  # None is unknown
+COUNTRY_OPERANDS = frozenset({"seat", "territories"})
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """`operand operator value`; `month` freezes the clock of a user count."""
+
+    operand: str
+    operator: str
+    value: object
+    unknown: Literal["ask", "assume"] = "ask"
+    month: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`all`, `any` or `not` of constraints."""
+
+    how: Literal["all", "any", "not"]
+    parts: tuple[Constraint, ...]
+
+
+Constraint = Leaf | Group
+ALWAYS = Group("all", ())
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a use, by operand. A fact that nobody stated has no entry."""
+
+    values: Mapping[str, object]
+    words: Vocabulary
+
+    def truth(self, leaf: Leaf) -> Truth:
+        """Whether the leaf holds, or None when its fact is missing."""
+        known = self._value(leaf)
+        if known is None:
+            return None
+        if isinstance(known, tuple) or leaf.operand in COUNTRY_OPERANDS:
+            return self._compare_set(leaf, known if isinstance(known, tuple) else (str(known),))
+        return _compare(leaf.operator, known, leaf.value)
+
+    def _value(self, leaf: Leaf) -> object:
+        known = self.values.get(leaf.operand)
+        if isinstance(known, Mapping):
+            return known.get(leaf.month) if leaf.month else max(known.values(), default=None)
+        return known
+
+    def _compare_set(self, leaf: Leaf, known: tuple[str, ...]) -> bool:
+        wanted = tuple(leaf.value) if isinstance(leaf.value, list | tuple) else (str(leaf.value),)
+        if leaf.operand in COUNTRY_OPERANDS:
+            everywhere = WORLD in known
+            overlap = everywhere or bool(self.words.countries(known) & self.words.countries(wanted))
+        else:
+            overlap = bool(set(known) & set(wanted))
+        return not overlap if leaf.operator in ("isNoneOf", "neq") else overlap
+
+
+def evaluate(constraint: Constraint, facts: Facts, assumed: bool | None = None) -> Truth:
+    """Truth of a constraint. `assumed` is the value that leaves with `unknown: assume` take when their fact is missing;
+    without it they stay unknown."""
+    if isinstance(constraint, Leaf):
+        truth = facts.truth(constraint)
+        return assumed if truth is None and constraint.unknown == "assume" else truth
+    if constraint.how == "not":
+        truth = evaluate(constraint.parts[0], facts, None if assumed is None else not assumed)
+        return None if truth is None else not truth
+    values = [evaluate(part, facts, assumed) for part in constraint.parts]
+    return _all(values) if constraint.how == "all" else _any(values)
+
+
+def missing(constraint: Constraint, facts: Facts) -> Iterator[Leaf]:
+    """The leaves whose fact is missing, leaving out parts that other parts have already decided."""
+    if isinstance(constraint, Leaf):
+        if facts.truth(constraint) is None:
+            yield constraint
+    elif evaluate(constraint, facts) is None:
+        for part in constraint.parts:
+            yield from missing(part, facts)
+
+
+def _compare(operator: str, known: object, value: object) -> bool:
+    match operator:
+        case "eq":
+            return known == value
+        case "neq":
+            return known != value
+        case "isAnyOf":
+            return known in _many(value)
+        case "isNoneOf":
+            return known not in _many(value)
+    left, right = float(known), float(value)  # type: ignore[arg-type]
+    return {"gt": left > right, "gteq": left >= right, "lt": left < right, "lteq": left <= right}[operator]
+
+
+def _many(value: object) -> tuple[object, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _all(values: Iterable[Truth]) -> Truth:
+    result: Truth = True
+    for value in values:
+        if value is False:
+            return False
+        result = None if value is None else result
+    return result
+
+
+def _any(values: Iterable[Truth]) -> Truth:
+    result: Truth = False
+    for value in values:
+        if value is True:
+            return True
+        result = None if value is None else result
+    return result

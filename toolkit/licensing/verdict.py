@@ -1,0 +1,121 @@
+"""The verdict: what a use of a work comes to, with every reason. Its JSON is the schema `tk/verdict/1`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LEVELS = ("allowed", "allowed-with-obligations", "needs-review", "needs-separate-license", "prohibited")
+EXIT_CODES = {"allowed": 0, "allowed-with-obligations": 0, "needs-review": 4, "needs-separate-license": 3, "prohibited": 3}
+
+
+def worst(levels: list[str]) -> str:
+    """The worst of several levels. Nothing decides nothing: no level at all is needs-review."""
+    return max(levels, key=LEVELS.index) if levels else "needs-review"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What was judged, and where the answer about it came from."""
+
+    id: str
+    revision: str | None
+    source: str  # folder | cache | hub | catalogue | embedded
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveLicense:
+    """A licence of the lineage that survives. `id` is None when the work's licence is not known to us."""
+
+    id: str | None
+    spdx: str
+    role: str  # model | adapter | outputs | dataset
+    work: str
+    evidence: str
+
+    def to_json(self) -> dict[str, object]:
+        return {"id": self.id, "spdx": self.spdx, "role": self.role, "from": self.work, "evidence": self.evidence}
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """A duty that the stated use triggers. `value` is the exact string where the licence fixes one."""
+
+    id: str
+    license: str
+    clause: str
+    text: str
+    value: str | None
+    check: str
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "id": self.id, "license": self.license, "clause": self.clause,
+            "text": self.text, "value": self.value, "check": self.check,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a reader should see. `level` is what it makes of the verdict, when it makes anything of it."""
+
+    id: str
+    severity: str  # info | warning | error
+    text: str
+    license: str | None = None
+    clause: str | None = None
+    level: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "id": self.id, "severity": self.severity, "license": self.license,
+            "clause": self.clause, "text": self.text,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A missing fact that decides, how to ask for it, and the rule that needs it."""
+
+    fact: str
+    text: str
+    because: str
+
+    def to_json(self) -> dict[str, object]:
+        return {"fact": self.fact, "text": self.text, "because": self.because}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of one target and one use. `data` is the version of the licence data it was reached with."""
+
+    target: Target
+    level: str
+    effective: tuple[EffectiveLicense, ...]
+    obligations: tuple[Obligation, ...]
+    findings: tuple[Finding, ...]
+    assumptions: tuple[str, ...]
+    questions: tuple[Question, ...]
+    tool: str
+    data: str
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.level]
+
+    def to_json(self) -> dict[str, object]:
+        target: Mapping[str, object] = {
+            "id": self.target.id, "revision": self.target.revision, "source": self.target.source,
+        }  # fmt: skip
+        return {
+            "schema": "tk/verdict/1",
+            "target": target,
+            "verdict": self.level,
+            "effective_licenses": [license_.to_json() for license_ in self.effective],
+            "obligations": [obligation.to_json() for obligation in self.obligations],
+            "findings": [finding.to_json() for finding in self.findings],
+            "assumptions": list(self.assumptions),
+            "questions": [question.to_json() for question in self.questions],
+            "tool": self.tool,
+            "data": self.data,
+        }

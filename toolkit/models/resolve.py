@@ -1,0 +1,110 @@
+"""From a reference to a snapshot: folder, embedded base, local hub cache, hub, or the catalogue, in that order.
+
+The hub's cache is read by its layout (https://huggingface.co/docs/huggingface_hub/guides/manage-cache), without
+importing the client: a licence check must not pay for it. The client is imported once the network is really needed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.errors import TkError
+from toolkit.licensing.library import Library
+from toolkit.models.card import LICENSE_FILES
+from toolkit.models.embedded_bases import folder_with_weights, shipped_folder
+from toolkit.models.reference import Reference
+from toolkit.models.snapshot import Snapshot
+
+PAPERS = ("README.md", "config.json", "adapter_config.json", *LICENSE_FILES)
+WEIGHTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*")
+_UNUSED = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a resolution may do: use the network, and read the whole model rather than its papers."""
+
+    library: Library
+    offline: bool = False
+    weights: bool = False
+
+
+def offline_by_environment() -> bool:
+    """Whether the environment forbids the hub, in the client's own variables."""
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+
+
+def resolve(reference: Reference, access: Access) -> Snapshot:
+    """The snapshot of a reference. Raises TkError when nothing knows it or, with `access.weights`, nothing has it."""
+    if reference.kind == "embedded":
+        folder = (folder_with_weights if access.weights else shipped_folder)(reference.name)
+        return Snapshot(reference.id, None, "embedded", folder)
+    if reference.kind == "folder":
+        return Snapshot(reference.name, None, "folder", Path(reference.name).expanduser())
+    if cached := _from_cache(reference, access.weights):
+        return cached
+    if access.offline or offline_by_environment():
+        return _from_catalogue(reference, access, "offline, and not in the local hub cache", None)
+    return _from_hub(reference, access)
+
+
+def hub_cache() -> Path:
+    """The hub client's cache folder, by the variables that the client itself honours."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if named := os.environ.get(name):
+            return Path(named).expanduser()
+    home = os.environ.get("HF_HOME")
+    if not home:
+        home = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def _from_cache(reference: Reference, weights: bool) -> Snapshot | None:
+    store = hub_cache() / ("models--" + reference.name.replace("/", "--"))
+    wanted = reference.revision or "main"
+    pointer = store / "refs" / wanted
+    commit = pointer.read_text().strip() if pointer.is_file() else wanted
+    folder = store / "snapshots" / commit
+    if not folder.is_dir() or (weights and not any(folder.glob("*.safetensors"))):
+        return None
+    if not any((folder / name).exists() for name in ("README.md", "config.json", "adapter_config.json")):
+        return None
+    return Snapshot(reference.name, commit, "cache", folder)
+
+
+def _from_hub(reference: Reference, access: Access) -> Snapshot:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        folder = snapshot_download(
+            reference.name,
+            revision=reference.revision,
+            allow_patterns=[*PAPERS, *(WEIGHTS if access.weights else ())],
+            ignore_patterns=list(_UNUSED),
+        )
+    except GatedRepoError as error:
+        return _from_catalogue(reference, access, "gated: accept its terms on the hub and set HF_TOKEN", error)
+    except RevisionNotFoundError as error:
+        raise TkError(f"{reference.name} has no revision {reference.revision!r}", hint="check the part after @") from error
+    except RepositoryNotFoundError as error:
+        return _from_catalogue(reference, access, "no such model on the hub, or it is private", error)
+    except Exception as error:  # the client raises its transport's own errors; all mean the hub did not answer
+        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        return _from_catalogue(reference, access, f"the hub could not be reached: {reason}", error)
+    path = Path(folder)
+    return Snapshot(reference.name, path.name, "hub", path)
+
+
+def _from_catalogue(reference: Reference, access: Access, why: str, cause: Exception | None) -> Snapshot:
+    """The catalogue's answer, marked as such; never for weights, which a catalogue does not have."""
+    if access.weights:
+        hint = "download it where there is a network, or name a folder that holds it"
+        raise TkError(f"{reference.name} cannot be loaded: {why}", hint=hint) from cause
+    if not access.library.catalogued(reference.name):
+        hint = "check the spelling, name a local folder, or try again with network access"
+        raise TkError(f"nothing is known of {reference.name}: {why}; nor does the catalogue know it", hint=hint) from cause
+    return Snapshot(reference.name, reference.revision, "catalogue", None, note=why)

@@ -1,0 +1,1 @@
+"""Planning: what exactly will run, on which device, in how much memory, and why."""

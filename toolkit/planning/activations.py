@@ -1,0 +1,140 @@
+"""What a training step keeps and makes: bytes of activations of one decoder layer, by part.
+
+Every figure is bytes for one micro-batch of T = batch x length tokens. `e` is the size of an activation element: 2
+under autocast to bfloat16 or float16, 4 in float32. H, I, L, Nq, Nk are hidden, intermediate, layers and the widths of
+all query and all key heads. Sources: what transformers 5.23 with PEFT 0.21 saves for the backward pass, derived from
+traces of fake tensors (dense bf16 forms), and live-storage counts of real steps on a CPU for float32, for sets of target
+modules, for float32 adapters on a 4-bit base and for mixtures.
+
+The forms hang on one question: does each adapted matrix keep a copy of its input for itself? PEFT casts the input of a
+LoRA layer to the adapter's float32, and autocast casts it back, so every adapted matrix keeps its own 16-bit copy. It
+does not where adapter and activations have one format (all in float32, or adapters in bfloat16), nor on a 4-bit base
+under CUDA autocast, where PEFT leaves the cast to autocast (`Linear4bit.forward` asks `torch.is_autocast_enabled()`,
+which speaks of CUDA alone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from toolkit.planning.architecture import Experts, Latent, Shape
+
+_FIRST_INPUTS = ("q_proj", "k_proj", "v_proj", "q_a_proj", "kv_a_proj_with_mqa")  # all read the same normalised input
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the forms depend on besides the shape. `tokens` is T, `length` one row's tokens, `masked` whether attention
+    gets an explicit mask (padded or packed rows), `own_copies` the question above, `exact_math` attention written out
+    as matrix products (latent attention on a CPU, whose fused kernel wants equal head widths)."""
+
+    targets: Collection[str]
+    rank: int
+    tokens: int
+    length: int
+    element_bytes: int
+    own_copies: bool
+    masked: bool
+    exact_math: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBytes:
+    """One layer: what its attention and its MLP keep for the backward pass, and what the backward pass of each needs
+    on top at its widest moment."""
+
+    attention: int
+    mlp: int
+    attention_backward: int
+    mlp_backward: int
+
+    @property
+    def kept(self) -> int:
+        return self.attention + self.mlp
+
+
+def layer_bytes(shape: Shape, setting: Setting, *, sparse: bool) -> LayerBytes:
+    """Bytes of one layer; `sparse` where its MLP is a mixture of experts."""
+    attention, attention_backward = _attention(shape, setting)
+    if sparse and shape.experts is not None:
+        mlp, mlp_backward = _mixture(shape, shape.experts, setting)
+    else:
+        mlp, mlp_backward = _mlp(shape, setting)
+    return LayerBytes(attention, mlp, attention_backward, mlp_backward)
+
+
+def _input_copies(names: Collection[str], width: int, setting: Setting) -> int:
+    """Bytes per token kept as input of the adapted matrices among `names`, which all read one tensor of `width`."""
+    adapted = len(set(names) & set(setting.targets))
+    return setting.element_bytes * width * (adapted if setting.own_copies else min(adapted, 1))
+
+
+def _attention(shape: Shape, setting: Setting) -> tuple[int, int]:
+    e = setting.element_bytes
+    # RMSNorm keeps its input in float32: 4H. The low-rank products of the adapters: e x rank each.
+    names = {matrix.name for matrix in shape.matrices} - {"gate_proj", "up_proj", "down_proj"}
+    kept = 4 * shape.hidden + _input_copies(_FIRST_INPUTS, shape.hidden, setting)
+    kept += e * setting.rank * len(names & set(setting.targets))
+    backward = kept + e * shape.hidden  # of which the gradient of the residual stream
+    if shape.latent is not None:
+        inner, heads_backward = _latent(shape, shape.latent, setting)
+    else:
+        inner, heads_backward = _heads(shape, setting)
+    return setting.tokens * (kept + inner), setting.tokens * (backward + heads_backward)
+
+
+def _heads(shape: Shape, setting: Setting) -> tuple[int, int]:
+    e, queries, keys = setting.element_bytes, shape.query_width, shape.key_width
+    kept = e * (2 * queries + 2 * keys) + 4 * shape.heads  # query, key, value, output and its log-sum-exp
+    if shape.qk_norm:
+        kept += 4 * queries + 4 * keys + 4 * (shape.heads + shape.kv_heads)
+    if setting.masked and shape.kv_heads != shape.heads:
+        kept += 2 * e * queries  # with a mask, transformers expands keys and values to every query head first
+    if setting.own_copies and "o_proj" in setting.targets:
+        kept += e * queries
+    # Flash backward: float32 accumulator for the query's gradient, expanded gradients of keys and values.
+    return kept, e // 2 * (16 * queries + 8 * keys) + 8 * shape.heads
+
+
+def _latent(shape: Shape, latent: Latent, setting: Setting) -> tuple[int, int]:
+    e, heads = setting.element_bytes, shape.heads
+    query, value, expanded = latent.qk_nope + latent.qk_rope, latent.v, latent.qk_nope + latent.v
+    kept = 4 * latent.kv_rank + _input_copies(["kv_b_proj"], latent.kv_rank, setting)
+    if latent.q_rank is not None:
+        kept += 4 * latent.q_rank + _input_copies(["q_b_proj"], latent.q_rank, setting)
+    if setting.own_copies and "o_proj" in setting.targets:
+        kept += e * heads * value
+    if setting.exact_math:
+        scores = 4 * heads * setting.length
+        return kept + e * heads * (2 * query + 2 * value) + scores, e * heads * (query + value) + 3 * scores
+    kept += e * heads * (2 * query + value + expanded) + 4 * heads
+    return kept, e // 2 * heads * (16 * query + 8 * value) + 8 * heads
+
+
+def _mlp(shape: Shape, setting: Setting) -> tuple[int, int]:
+    e, hidden, width, targets = setting.element_bytes, shape.hidden, shape.intermediate, setting.targets
+    kept = 4 * hidden + _input_copies(("gate_proj", "up_proj"), hidden, setting) + 3 * e * width
+    down = "down_proj" in targets
+    if down:
+        kept += e * width
+    kept += e * setting.rank * len({"gate_proj", "up_proj", "down_proj"} & set(targets))
+    if not down:
+        backward = e * hidden + 3 * e * width
+    elif setting.own_copies:
+        backward = 10 * hidden + 6 * width  # down_proj's adapter carries its T x I gradient in float32
+    else:
+        backward = e * hidden + 2 * e * width
+    return setting.tokens * kept, setting.tokens * backward
+
+
+def _mixture(shape: Shape, experts: Experts, setting: Setting) -> tuple[int, int]:
+    """Routed experts as grouped matrix products (transformers' `grouped_mm`), shared experts as one MLP."""
+    e, hidden, active = setting.element_bytes, shape.hidden, experts.per_token
+    shared = experts.shared * experts.intermediate
+    kept = 4 * hidden + e * active * hidden + 3 * e * active * experts.intermediate + 3 * e * shared
+    kept += 4 * experts.count + 36 * active  # router probabilities, sorting indices and weights
+    copies = 2 if shape.model_type == "deepseek_v3" else 3  # of the active experts' rows, in the backward pass
+    backward = 3 * e * hidden + copies * e * active * hidden + 2 * experts.count + 24 * active - 3 * e * shared
+    router = 2 * experts.count * hidden if shape.latent is not None else 0  # autocast's copy of its weight
+    return setting.tokens * kept + router, setting.tokens * backward

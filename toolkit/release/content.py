@@ -1,0 +1,228 @@
+"""What a model card says, section by section, from the facts of a run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from toolkit.release.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Display,
+    Heading,
+    Inline,
+    Line,
+    Link,
+    Paragraph,
+    Strong,
+    Table,
+    line,
+)
+from toolkit.release.facts import Facts
+from toolkit.release.loading import how_to_load
+from toolkit.release.making import how_it_was_made
+from toolkit.release.obligations import ON_CARD, Fulfilment, strings_for
+from toolkit.release.record import at, entries_of, mapping, number, text, whole
+
+_REACH = {
+    "internal": "inside one organisation; the weights are not passed on",
+    "hosted-service": "served to others over a network; the weights stay inside",
+    "weights": "the weights are passed on to others",
+    "embedded-product": "inside a product that is passed on to others",
+    "evaluation": "evaluation only",
+}
+_SAMPLES = 3  # the record may hold more; a card shows what a reader takes in at a glance
+
+
+def card_blocks(facts: Facts, fulfilments: Iterable[Fulfilment]) -> tuple[Block, ...]:
+    """The body of the card below its title. `fulfilments` say how each obligation is met, or that it is still open."""
+    displays = [Display(words) for words in strings_for(facts.obligations, ON_CARD)]
+    return (
+        *displays,
+        _opening(facts),
+        *_use(facts),
+        *_licence(facts, tuple(fulfilments)),
+        *how_it_was_made(facts),
+        *_evaluation(facts),
+        *how_to_load(facts),
+        *_review(facts),
+        *_proof(facts),
+    )
+
+
+def opening_words(facts: Facts) -> str:
+    """One sentence on what the release is."""
+    purpose = text(facts.record, "use.purpose")
+    return f"A {facts.adapter_type} adapter for {facts.base.name}" + (f": {purpose}" if purpose else "")
+
+
+def _opening(facts: Facts) -> Block:
+    base: Inline = Code(facts.base.name)
+    if facts.base.is_hub:
+        base = Link(facts.base.name, f"https://huggingface.co/{facts.base.name}")
+    made = f", fine-tuned on {facts.finished:%Y-%m-%d} with {facts.tool} {facts.tool_version}."
+    return Paragraph(line(f"A {facts.adapter_type} adapter for ", base, made))
+
+
+def _use(facts: Facts) -> tuple[Block, ...]:
+    use = mapping(facts.record, "use")
+    said: list[Line] = []
+    if purpose := text(use, "purpose"):
+        said.append(line(Strong("Purpose: "), purpose))
+    reach = text(use, "distribution")
+    said.append(
+        line(Strong("Distribution: "), f"{reach}, {_REACH.get(reach, '')}".rstrip(", ") if reach else "not stated")
+    )
+    commercial = use.get("commercial")
+    said.append(line(Strong("Commercial: "), "not stated" if commercial is None else "yes" if commercial else "no"))
+    for key, words in (("recipients", "Recipients: "), ("territories", "Territories: "), ("fields", "Fields of use: ")):
+        if value := use.get(key):
+            said.append(line(Strong(words), ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    rows = whole(facts.record, "evaluation.rows")
+    tested = f"It was measured on {rows} held-out rows of its own kind of data" if rows else "It was not evaluated"
+    limits: list[Line] = [
+        line("The licence verdict holds for the use stated above; another use needs a check of its own."),
+        line(f"{tested}; behaviour beyond it, safety and bias included, was not assessed."),
+        line("What holds for the base model (its knowledge, languages and weaknesses) holds for this adapter as well."),
+    ]
+    if any(owed.id in ("aup", "passthrough-restrictions", "research-only") for owed in facts.obligations):
+        limits.append(
+            line("Use restrictions of the base's licence apply to this adapter and to everyone who receives it.")
+        )
+    if at(facts.record, "recipe.resolved.trust_remote_code"):
+        limits.append(
+            line(
+                Strong("The base runs code from its own repository "),
+                "(",
+                Code("trust_remote_code: true"),
+                "); read it first.",
+            )
+        )
+    return Heading("Intended use"), Bullets(tuple(said)), Heading("Limits"), Bullets(tuple(limits))
+
+
+def _licence(facts: Facts, fulfilments: tuple[Fulfilment, ...]) -> tuple[Block, ...]:
+    blocks: list[Block] = [Heading("Licence and lineage")]
+    level = str(at(facts.record, "verdict.verdict"))
+    blocks.append(
+        Paragraph(
+            line(
+                "Released under ",
+                Strong(facts.terms.name),
+                " (",
+                Code(facts.declared),
+                "). Verdict for the intended use: ",
+                Strong(level),
+                ".",
+            )
+        )
+    )
+    if facts.planned and facts.planned != facts.terms:
+        words = f"{facts.planned.name} was planned for it; the base's terms travel on, so the card shows those."
+        blocks.append(Paragraph(line(words)))
+    rows = [
+        (
+            line(item.work or facts.base.name),
+            line(item.role),
+            line(item.terms.name),
+            line(Code(item.terms.spdx)),
+            line(item.evidence),
+        )
+        for item in facts.effective
+    ]
+    if rows:
+        blocks.append(Table(("Work", "Role", "Licence", "SPDX", "How we know"), tuple(dict.fromkeys(rows))))
+    if fulfilments:
+        owed = [
+            (
+                line(Code(item.obligation.id)),
+                line(
+                    f"{item.obligation.terms.name}, {item.obligation.clause}"
+                    if item.obligation.clause
+                    else item.obligation.terms.name
+                ),
+                line(item.obligation.text),
+                line(_how(item)),
+            )
+            for item in fulfilments
+        ]
+        blocks.append(Table(("Obligation", "Licence and clause", "What is owed", "How it is met"), tuple(owed)))
+    else:
+        blocks.append(Paragraph(line("The stated use triggers no obligation.")))
+    return tuple(blocks)
+
+
+def _how(item: Fulfilment) -> str:
+    if not item.fulfilled:
+        return f"open: {item.todo}"
+    return f"attested by {item.by}" if item.how == "attested" else item.by
+
+
+def _evaluation(facts: Facts) -> tuple[Block, ...]:
+    """Before is the base without the adapter, measured in the same process on the same rows."""
+    record = facts.record
+    names = (("loss", "Loss", True), ("perplexity", "Perplexity", True), ("exact_match", "Exact match", False))
+    rows = []
+    for key, name, lower_is_better in names:
+        before, after = number(record, f"evaluation.before.{key}"), number(record, f"evaluation.after.{key}")
+        if before is not None and after is not None:
+            better = "unchanged" if after == before else "better" if (after < before) == lower_is_better else "worse"
+            rows.append(
+                (line(name), line(f"{before:.4g}"), line(f"{after:.4g}"), line(f"{after - before:+.4g}, {better}"))
+            )
+    if not rows:
+        return Heading("Evaluation"), Paragraph(line("None was run."))
+    how = text(record, "data.eval.how")
+    counted = f"{whole(record, 'evaluation.rows') or 0} held-out rows" + (f" ({how})" if how else "")
+    if generated := whole(record, "evaluation.generated"):
+        counted += f"; exact match over {generated} answered prompts"
+    blocks: list[Block] = [
+        Heading("Evaluation"),
+        Paragraph(line(f"Base alone against base with adapter, {counted}.")),
+        Table(("Metric", "Base alone", "With adapter", "Change"), tuple(rows)),
+    ]
+    samples = entries_of(record, "evaluation.samples")[:_SAMPLES]
+    if samples:
+        keys = ("prompt", "expected", "before", "after")
+        cells = tuple(tuple(line(_short(str(sample.get(key) or ""))) for key in keys) for sample in samples)
+        blocks.append(Table(("Prompt", "Expected", "Base alone", "With adapter"), cells))
+    return tuple(blocks)
+
+
+def _review(facts: Facts) -> tuple[Block, ...]:
+    """What a reviewer decided or took for granted, and what the check warned of."""
+    record = facts.record
+    lines: list[Line] = []
+    if who := text(record, "permit.acknowledged"):
+        lines.append(
+            line(Strong("Acknowledged: "), f"the verdict {at(record, 'permit.verdict')} was answered for by {who}.")
+        )
+    assumed = at(record, "verdict.assumptions")
+    lines += [line(Strong("Assumed: "), str(words)) for words in assumed] if isinstance(assumed, list) else []
+    for finding in entries_of(record, "verdict.findings"):
+        if text(finding, "severity") in ("warning", "error"):
+            lines.append(
+                line(Strong("Noted: "), str(finding.get("text") or ""), " (", Code(str(finding.get("id"))), ")")
+            )
+    return (Heading("Assumptions and review"), Bullets(tuple(lines))) if lines else ()
+
+
+def _proof(facts: Facts) -> tuple[Block, ...]:
+    """Digests by which a reader can tie this card to the things it speaks of."""
+    record = facts.record
+    rows: list[tuple[str, str | None]] = [
+        ("Run record (canonical JSON)", facts.record_sha256),
+        ("Recipe", text(record, "recipe.sha256")),
+        ("Base, all files", facts.base.digest),
+        *((f"Data {dataset.name}", dataset.sha256) for dataset in facts.data),
+        ("Verdict (canonical JSON)", text(record, "permit.verdict_sha256")),
+    ]
+    for name, entry in mapping(record, "adapter.files").items():
+        if name.endswith(".safetensors"):
+            rows.append((name.removeprefix("adapter/"), text(entry, "sha256")))
+    table = Table(("What", "SHA-256"), tuple((line(name), line(Code(digest))) for name, digest in rows if digest))
+    return Heading("Provenance"), Paragraph(line("Run ", Code(str(at(record, "id"))), ".")), table
+
+
+def _short(words: str, most: int = 400) -> str:
+    return words if len(words) <= most else words[: most - 1] + "…"

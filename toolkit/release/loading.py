@@ -1,0 +1,60 @@
+"""How to load a release: the lines of Python that a reader copies from the card."""
+
+from __future__ import annotations
+
+from toolkit.release.blocks import Block, Heading, Listing, Paragraph, line
+from toolkit.release.facts import Facts
+from toolkit.release.record import at, mapping, text
+
+
+def how_to_load(facts: Facts) -> tuple[Block, ...]:
+    """The section on loading: PEFT over the pinned base, in four bits where it was trained so."""
+    blocks: list[Block] = [Heading("How to load"), Listing("python", loading_code(facts))]
+    if not facts.base.is_hub and not facts.base.name.startswith("embedded:"):
+        blocks.append(
+            Paragraph(
+                line(
+                    "The base is not on a public hub: it is the folder whose files have the digests in this release's provenance."
+                )
+            )
+        )
+    return tuple(blocks)
+
+
+def loading_code(facts: Facts) -> str:
+    """Python that loads the base at its revision, then the adapter over it. The release is the current folder."""
+    name, four_bits = facts.base.name, str(at(facts.record, "adapter.type")) == "qlora"
+    quantised = ", BitsAndBytesConfig" if four_bits else ""
+    imports = ["from peft import PeftModel", f"from transformers import AutoModelForCausalLM, AutoTokenizer{quantised}"]
+    arguments = ["base_model"]
+    if facts.base.is_hub:
+        base = f"base_model = {name!r}"
+        if facts.base.revision:
+            arguments.append(f"revision={facts.base.revision!r}")
+    elif name.startswith("embedded:"):
+        imports.append("from toolkit.models.embedded_bases import folder_with_weights")
+        base = f"base_model = folder_with_weights({name.removeprefix('embedded:')!r})"
+    else:
+        base = f"base_model = 'path/to/{name}'"
+    dtype = text(facts.record, "plan.choices.dtype.value") or "auto"
+    arguments.append(f"dtype={dtype!r}")
+    setup = [base]
+    if four_bits:
+        imports.insert(0, "import torch")
+        compute = dtype if dtype in ("bfloat16", "float16", "float32") else "bfloat16"
+        setup.append(
+            "in_four_bits = BitsAndBytesConfig(\n"
+            '    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,\n'
+            f"    bnb_4bit_compute_dtype=torch.{compute},\n)  # as it was trained; leave it out to load the base unquantised"
+        )
+        arguments.append("quantization_config=in_four_bits")
+    if at(facts.record, "recipe.resolved.trust_remote_code"):
+        arguments.append("trust_remote_code=True")
+    own_tokenizer = any(
+        file.endswith("/tokenizer.json") or "tokenizer.model" in file for file in mapping(facts.record, "adapter.files")
+    )
+    tokenizer = '"."' if own_tokenizer else "base_model"
+    return "\n".join(
+        [*imports, "", *setup, f"model = AutoModelForCausalLM.from_pretrained({', '.join(arguments)})",
+         'model = PeftModel.from_pretrained(model, ".")', f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})"]
+    )  # fmt: skip

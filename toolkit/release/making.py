@@ -1,0 +1,140 @@
+"""How the model was made, as its card tells it: base, data, settings with reasons, versions, machine and cost."""
+
+from __future__ import annotations
+
+from toolkit.release.blocks import Block, Code, Heading, Line, Paragraph, Table, line
+from toolkit.release.facts import Facts
+from toolkit.release.record import at, mapping, number, text, whole
+
+_GIB = 2**30
+
+# A downstream modifier becomes the provider of a general-purpose model when its compute exceeds a third of the
+# original's; where that is not published, a third of the indicative threshold of 1e23 FLOP counts (European
+# Commission, guidelines on general-purpose AI models, 18 July 2025).
+_EU_THIRD_FLOP = 1e23 / 3
+
+
+def how_it_was_made(facts: Facts) -> tuple[Block, ...]:
+    """The section on making: two tables, what went in and what it took, and the plan's choices with their reasons."""
+    choices = tuple(
+        (line(Code(name)), line(Code(_words(entry.get("value")))), line(str(entry.get("why") or "")))
+        for name, entry in mapping(facts.record, "plan.choices").items()
+        if isinstance(entry, dict)
+    )
+    blocks: list[Block] = [
+        Heading("How it was made"),
+        Table(("What", "Fact"), tuple(_ingredients(facts) + _cost(facts))),
+    ]
+    if choices:
+        blocks.append(Paragraph(line("Settings that were derived, and why:")))
+        blocks.append(Table(("Setting", "Value", "Why"), choices))
+    return tuple(blocks)
+
+
+def hyperparameters(facts: Facts) -> dict[str, str]:
+    """Settings of the run by name, as text: what the bills of materials list."""
+    record = facts.record
+    values: dict[str, object] = {
+        name: at(record, f"adapter.{name}") for name in ("type", "rank", "alpha", "target_modules")
+    }
+    values |= mapping(record, "recipe.resolved.train")
+    values |= {
+        name: entry["value"]
+        for name, entry in mapping(record, "plan.choices").items()
+        if isinstance(entry, dict) and "value" in entry
+    }
+    values["seed"] = at(record, "seed")
+    return {name: _words(value) for name, value in values.items() if value is not None}
+
+
+def results(facts: Facts) -> dict[str, float]:
+    """Held-out results by name: `loss`, `perplexity`, `exact_match`, before (the base alone) and after."""
+    found = {
+        f"{key} ({when} training)": number(facts.record, f"evaluation.{when}.{key}")
+        for key in ("loss", "perplexity", "exact_match")
+        for when in ("before", "after")
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
+    record = facts.record
+    base: Line = line(Code(facts.base.name))
+    if facts.base.revision:
+        base = line(Code(facts.base.name), " at ", Code(facts.base.revision))
+    rows: list[tuple[Line, ...]] = [(line("Base"), base)]
+    if facts.base.parameters:
+        rows.append((line("Base parameters"), line(f"{facts.base.parameters:,}")))
+    for dataset in facts.data:
+        counted = f", {dataset.rows:,} rows" if dataset.rows is not None else ""
+        rows.append(
+            (
+                line("Data"),
+                line(
+                    Code(dataset.name), f"{counted}, licence: {dataset.terms.name if dataset.terms else 'not stated'}"
+                ),
+            )
+        )
+    method = text(record, "recipe.resolved.method") or "sft"
+    rows.append(
+        (
+            line("Method"),
+            line(
+                f"{method}, {facts.adapter_type}, rank {at(record, 'adapter.rank')}, alpha {at(record, 'adapter.alpha')}"
+            ),
+        )
+    )
+    targets = at(record, "adapter.target_modules")
+    if isinstance(targets, list):
+        rows.append((line("Adapted matrices"), line(Code(", ".join(map(str, targets))))))
+    if trainable := whole(record, "adapter.trainable_parameters"):
+        rows.append((line("Trained parameters"), line(f"{trainable:,}")))
+    recipe = text(record, "recipe.path")
+    rows.append(
+        (
+            line("Recipe"),
+            line(
+                Code(recipe.rpartition("/")[2]) if recipe else "", f" (sha256 {str(at(record, 'recipe.sha256'))[:12]}…)"
+            ),
+        )
+    )
+    rows.append((line("Seed"), line(str(at(record, "seed")))))
+    versions = ", ".join(f"{name} {version}" for name, version in mapping(record, "versions").items() if version)
+    rows.append((line("Versions"), line(versions)))
+    return rows
+
+
+def _cost(facts: Facts) -> list[tuple[Line, ...]]:
+    record = facts.record
+    rows: list[tuple[Line, ...]] = []
+    hardware = mapping(record, "hardware")
+    machine = str(hardware.get("name") or hardware.get("device") or "not recorded")
+    if memory := whole(record, "hardware.memory_bytes"):
+        machine += f", {_gib(memory)}"
+    rows.append((line("Hardware"), line(machine)))
+    if seconds := number(record, "metrics.wall_seconds"):
+        rows.append((line("Wall time"), line(f"{seconds:,.1f} s")))
+    if steps := whole(record, "metrics.steps"):
+        tokens = whole(record, "metrics.tokens_seen")
+        rows.append((line("Optimiser steps"), line(f"{steps:,}" + (f", {tokens:,} tokens" if tokens else ""))))
+    if peak := whole(record, "metrics.peak_memory_bytes"):
+        planned = whole(record, "metrics.planned_peak_bytes")
+        rows.append(
+            (line("Peak memory"), line(f"{_gib(peak)} measured" + (f", {_gib(planned)} planned" if planned else "")))
+        )
+    if flops := number(record, "metrics.flops"):
+        share = f"{flops / _EU_THIRD_FLOP:.1e} of a third of 1e23 FLOP, the EU's indicative threshold for modifiers"
+        rows.append((line("Training compute"), line(f"{flops:.2e} FLOP (estimate): {share}")))
+    return rows
+
+
+def _gib(count: int) -> str:
+    return f"{count / _GIB:.2f} GiB"
+
+
+def _words(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

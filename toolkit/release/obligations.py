@@ -1,0 +1,165 @@
+"""How each obligation of the verdict is met by a release: by what the release carries, by a person's word, or not yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from toolkit.errors import InvalidInput, Problem
+from toolkit.files.schema import did_you_mean
+from toolkit.release.copies import Copy, text_of
+from toolkit.release.facts import Facts, Obligation
+from toolkit.release.record import entries_of, text
+
+SCHEMA = "tk/obligations/1"
+FILE = "obligations.json"
+CARD = "README.md"
+NOTICE = "NOTICE"
+
+# What a release does for an obligation without being told: carry the licence's text, say it in NOTICE, say it on the card.
+NEEDS_TEXT = frozenset({"license-copy", "apache-notice", "mit-notice", "retain-notices", "passthrough-restrictions"})
+IN_NOTICE = frozenset(
+    {"notice-file", "apache-notice", "mit-notice", "retain-notices", "mark-changes", "trademark-notice", "odc-notice",
+     "attribution-dataset", "provider-disclosure", "passthrough-restrictions"}
+)  # fmt: skip
+ON_CARD = frozenset(
+    {"built-with-display", "built-with-doc", "trademark-notice", "provider-disclosure", "ui-model-name", "mark-changes",
+     "ui-model-name-above-threshold", "research-only", "attribution-dataset", "passthrough-restrictions"}
+)  # fmt: skip
+ON_NAME = frozenset({"name-prefix", "no-qwen-primary-name"})
+
+# Carrying a copy of the licence is all these ask for; where the data says `automatic` without a text, nothing stands for them.
+_KNOWN = NEEDS_TEXT | IN_NOTICE | ON_CARD | ON_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Fulfilment:
+    """How one obligation is met. `how` is automatic or attested, `by` the files or the person, `todo` what is open."""
+
+    obligation: Obligation
+    how: str
+    by: str
+    evidence: tuple[str, ...]
+    todo: str | None
+
+    @property
+    def fulfilled(self) -> bool:
+        return self.todo is None
+
+    def to_json(self, digests: Mapping[str, str]) -> dict[str, object]:
+        """The entry of obligations.json; `digests` are the SHA-256 of the release's files."""
+        owed = self.obligation
+        return {
+            "id": owed.id,
+            "license": owed.terms.id,
+            "clause": owed.clause or None,
+            "text": owed.text,
+            "value": owed.value,
+            "check": owed.check,
+            "status": "fulfilled" if self.fulfilled else "open",
+            "how": self.how,
+            "by": self.by,
+            "evidence": [{"file": file, "sha256": digests[file]} for file in self.evidence],
+        }
+
+
+def fulfil(facts: Facts, copies: Iterable[Copy], attestations: Mapping[str, str]) -> tuple[Fulfilment, ...]:
+    """How a release of `facts` that carries `copies` meets each obligation.
+
+    `attestations` maps an obligation id (or `license:id`, where two licences owe the same) to who did what and when.
+    Raises InvalidInput for one that nobody asks for.
+    """
+    _check_attestations(facts, attestations)
+    copies = tuple(copies)
+    return tuple(_fulfil(owed, facts, copies, attestations) for owed in facts.obligations)
+
+
+def fulfil_on_paper(facts: Facts) -> tuple[Fulfilment, ...]:
+    """How a release would meet each obligation, as a card shows it before there is a release."""
+    texts = tuple(
+        Copy(f"LICENSES/{text(entry, 'id')}.txt", text(entry, "id"), facts.base.name, str(entry["kind"]), b"")
+        for entry in entries_of(facts.record, "licenses")
+    )
+    return fulfil(facts, texts, {})
+
+
+def strings_for(obligations: Iterable[Obligation], place: frozenset[str]) -> tuple[str, ...]:
+    """The exact strings owed in a place: `IN_NOTICE` or `ON_CARD`. An obligation of no known place is said in both."""
+    return tuple(
+        dict.fromkeys(
+            owed.value
+            for owed in obligations
+            if owed.value and owed.id not in ON_NAME and (owed.id in place or owed.id not in _KNOWN)
+        )
+    )
+
+
+def name_problem(owed: Obligation, name: str) -> str | None:
+    """Why a name breaks the licence's rule for names; None when it keeps it."""
+    if owed.id == "name-prefix" and owed.value and not name.startswith(owed.value):
+        return f"the name {name!r} must begin with {owed.value!r}"
+    word = owed.value or "Qwen"
+    if owed.id == "no-qwen-primary-name" and name.lower().startswith(word.lower()):
+        return f"the name {name!r} must not lead with {word!r}"
+    return None
+
+
+def _fulfil(owed: Obligation, facts: Facts, copies: tuple[Copy, ...], attestations: Mapping[str, str]) -> Fulfilment:
+    evidence, missing = _own_part(owed, facts, copies)
+    person = attestations.get(f"{owed.terms.id}:{owed.id}") or attestations.get(owed.id)
+    if missing:
+        return Fulfilment(owed, "automatic", "", (), missing)
+    if owed.check == "attest" or not (evidence or owed.id in ON_NAME):
+        todo = (
+            None
+            if person
+            else f'a person must see to it and say so: --attest {owed.id}="NAME, DATE"{_look_at(owed, copies)}'
+        )
+        return Fulfilment(owed, "attested", person or "", evidence, todo)
+    by = ", ".join(evidence) or f"the name {facts.name}"
+    return Fulfilment(owed, "automatic", f"{by}; {person}" if person else by, evidence, None)
+
+
+def _own_part(owed: Obligation, facts: Facts, copies: tuple[Copy, ...]) -> tuple[tuple[str, ...], str | None]:
+    """The files of the release that meet an obligation, and what is missing for it."""
+    evidence: list[str] = []
+    if owed.id in ON_NAME and (problem := name_problem(owed, facts.name)):
+        offer = f': --name "{owed.value}-{facts.name}"' if owed.id == "name-prefix" else ": choose another with --name"
+        return (), problem + offer
+    if owed.id in NEEDS_TEXT:
+        copy = text_of(copies, owed.terms.id)
+        if copy is None:
+            source = f" (found at {owed.terms.url})" if owed.terms.url else ""
+            return (), f"{facts.base.name} came without the text{source}: --license-file {owed.terms.id}=PATH"
+        evidence.append(copy.path)
+    if owed.id in IN_NOTICE or (owed.value and owed.id not in _KNOWN):
+        evidence.append(NOTICE)
+    if owed.id in ON_CARD or (owed.value and owed.id not in _KNOWN):
+        evidence.append(CARD)
+    if owed.id == "aup" or owed.id == "passthrough-restrictions":
+        evidence += [copy.path for copy in copies if copy.kind == "policy"]
+    return tuple(evidence), None
+
+
+def _look_at(owed: Obligation, copies: tuple[Copy, ...]) -> str:
+    """Where the person finds what the attestation is about."""
+    policy = next((copy for copy in copies if copy.kind == "policy"), None)
+    if owed.id == "aup" and policy is not None:
+        return f" (the policy is the run's copy of {policy.path})"
+    return f" (see {owed.terms.url})" if owed.terms.url else ""
+
+
+def _check_attestations(facts: Facts, attestations: Mapping[str, str]) -> None:
+    known = {owed.id for owed in facts.obligations}
+    known |= {f"{owed.terms.id}:{owed.id}" for owed in facts.obligations}
+    problems = []
+    for name, words in attestations.items():
+        if name not in known:
+            owed = ", ".join(sorted(owed.id for owed in facts.obligations)) or "nothing"
+            problems.append(
+                Problem(name, f"the verdict does not ask for it{did_you_mean(name, known)}; it asks for {owed}")
+            )
+        elif not words.strip():
+            problems.append(Problem(name, 'say who and when: "J. Doe, 2026-11-23"'))
+    if problems:
+        raise InvalidInput(problems)

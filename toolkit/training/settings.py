@@ -1,0 +1,74 @@
+"""What exactly will run: the recipe's settings and the plan's choices in one typed value, as the methods read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.planning.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every number that training depends on. `accumulation` × `micro_batch_size` examples make an optimiser step."""
+
+    adapter: str  # lora | qlora
+    targets: tuple[str, ...]
+    rank: int
+    alpha: int
+    dropout: float
+    dtype: str  # float32 | bfloat16 | float16
+    device: str  # cuda | rocm | npu | mps | cpu
+    attention: str
+    optimizer: str
+    loss: str  # chunked | logits
+    learning_rate: float
+    scheduler: str
+    warmup: float
+    weight_decay: float
+    epochs: float
+    max_steps: int | None
+    micro_batch_size: int
+    accumulation: int
+    max_length: int
+    packing: bool
+    checkpointing: bool
+    seed: int
+    trust_remote_code: bool = False
+
+    @property
+    def device_type(self) -> str:
+        """The device as torch calls it; ROCm builds answer to `cuda`."""
+        return "cuda" if self.device == "rocm" else self.device
+
+
+def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Settings:
+    """The settings of a recipe under a plan. `choices` are the plan's, each with a `.value`; `device` its kind."""
+    value = {name: choice.value for name, choice in choices.items()}
+    train = recipe.train
+    return Settings(
+        adapter=str(value["adapter"]),
+        targets=tuple(value["target_modules"]),
+        rank=int(value["rank"]),
+        alpha=int(value["alpha"]),
+        dropout=recipe.adapter.dropout,
+        dtype=str(value["dtype"]),
+        device=device,
+        attention=str(value["attention"]),
+        optimizer=str(value["optimizer"]),
+        loss=str(value["loss"]),
+        learning_rate=float(value["learning_rate"]),
+        scheduler=train.scheduler,
+        warmup=train.warmup,
+        weight_decay=train.weight_decay,
+        epochs=train.epochs,
+        max_steps=train.max_steps,
+        micro_batch_size=int(value["micro_batch_size"]),
+        accumulation=int(value["gradient_accumulation"]),
+        max_length=int(value["max_length"]),
+        packing=bool(value["packing"]),
+        checkpointing=bool(value["gradient_checkpointing"]),
+        seed=train.seed,
+        trust_remote_code=recipe.trust_remote_code,
+    )
