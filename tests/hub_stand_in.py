@@ -61,7 +61,10 @@ class _Handler(BaseHTTPRequestHandler):
         folder = self.hub.models[repo]
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         if tree:
-            rows = [{"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": "0" * 40} for name in names]
+            rows = [
+                {"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": "0" * 40}
+                for name in names
+            ]
             self._send(200, json.dumps(rows).encode(), {}, body=body)
             return
         info = {

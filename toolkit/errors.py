@@ -7,7 +7,7 @@ Every other room raises these; only `toolkit.cli` shows them. `exit_code` is the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class TkError(Exception):
@@ -42,8 +42,7 @@ class NotFulfilled(TkError):
     exit_code = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing wrong with one place of an input: `recipe.train.lerning_rate`, what is wrong, `file:line`."""
 
     path: str

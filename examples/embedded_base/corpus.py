@@ -16,19 +16,13 @@ import tasks
 # A passage is a list of (role, text): one `text` for a plain document, or `user` and `assistant` in turn.
 Passage = list[tuple[str, str]]
 
-ECHO_SHARE = 0.05
-DOCUMENT_SHARE = 0.15
-DOCUMENTS = (scenes.story, scenes.story, scenes.description, scenes.notes)
+DOCUMENT_SHARE = 0.2
+DOCUMENTS = (scenes.story, scenes.story, scenes.description, scenes.notes, scenes.echo)
 TURNS = (1, 1, 1, 2, 3)
 
 
-def passage(rng: Random, echoes: float = ECHO_SHARE) -> Passage:
-    """One document or one conversation of up to three exchanges; a share of `echoes` are rows said again and again.
-
-    Early in training that share should be large: a model that has learnt to copy learns everything else sooner.
-    """
-    if rng.random() < echoes:
-        return [("text", scenes.echo(rng))]
+def passage(rng: Random) -> Passage:
+    """One document or one conversation of up to three exchanges."""
     if rng.random() < DOCUMENT_SHARE:
         return [("text", rng.choice(DOCUMENTS)(rng))]
     kinds, weights = list(tasks.TASKS), list(tasks.TASKS.values())

@@ -69,7 +69,9 @@ def test_a_non_commercial_data_set_stops_commercial_training(tk):
     use = ("Qwen/Qwen2.5-7B", "--distribution", "internal", "--commercial", "--format", "json")
     answer = verdict(tk(*CHECK, *use, "--dataset", "acme/rows=cc-by-nc-4.0"))
     assert answer["verdict"] == "prohibited"
-    assert {"id": "cc-by-nc-4.0", "role": "dataset", "from": "acme/rows"}.items() <= answer["effective_licenses"][-1].items()
+    assert {"id": "cc-by-nc-4.0", "role": "dataset", "from": "acme/rows"}.items() <= answer["effective_licenses"][
+        -1
+    ].items()
 
 
 def test_the_text_verdict_says_what_because_and_what_is_assumed(tk):

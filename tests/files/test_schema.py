@@ -6,8 +6,13 @@ from toolkit.errors import InvalidInput
 from toolkit.files.schema import Flag, Key, ListOf, MapOf, Number, Record, Text, read_document
 from toolkit.files.strict_yaml import load_text
 
-TRAIN = Record({"learning_rate": Key(Number(above=0)), "epochs": Key(Number(minimum=1, whole=True))}, renamed={"lr": "learning_rate"})
-RECIPE = Record({"base": Key(Text(), required=True), "train": Key(TRAIN), "tags": Key(ListOf(Text())), "on": Key(Flag())})
+TRAIN = Record(
+    {"learning_rate": Key(Number(above=0)), "epochs": Key(Number(minimum=1, whole=True))},
+    renamed={"lr": "learning_rate"},
+)
+RECIPE = Record(
+    {"base": Key(Text(), required=True), "train": Key(TRAIN), "tags": Key(ListOf(Text())), "on": Key(Flag())}
+)
 
 
 def read(text):

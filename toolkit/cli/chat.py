@@ -18,9 +18,7 @@ from toolkit.cli.options import access, format_option, offline_option, print_jso
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=128, show_default=True)
 @offline_option
 @format_option
-def command(
-    run: Path, prompt: str | None, base_only: bool, max_new_tokens: int, offline: bool, format_: str
-) -> None:
+def command(run: Path, prompt: str | None, base_only: bool, max_new_tokens: int, offline: bool, format_: str) -> None:
     """Talk to the model of a run: its base with the adapter, greedy, through the base's own chat template.
 
     \b
@@ -31,13 +29,14 @@ def command(
     from toolkit.models.reference import parse_reference
     from toolkit.models.resolve import resolve
     from toolkit.release.record import read_record, text
-    from toolkit.training.chat import open_chat
+    from toolkit.training.chat import load_chat
 
     record = read_record(run)
     base = text(record, "recipe.resolved.base") or text(record, "base.id") or ""
     revision = text(record, "base.revision")
     pinned = f"{base.partition('@')[0]}@{revision}" if revision else base
-    chat = open_chat(run, record, resolve(parse_reference(pinned), access(offline, weights=True)))
+    snapshot = resolve(parse_reference(pinned), access(offline, weights=True))
+    chat = load_chat(run, snapshot.local_folder(), record)
     for asked in [prompt] if prompt is not None else _prompts():
         history = [{"role": "user", "content": asked}]
         answer = chat.reply(history, max_new_tokens=max_new_tokens, adapter=not base_only)

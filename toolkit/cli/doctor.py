@@ -86,11 +86,11 @@ def _data() -> Check:
 
     try:
         known = library()
-        for identifier in known.heads:
+        for identifier in known.ids:
             known.terms(identifier)
     except TkError as error:
         return Check("licence data", False, error.message)
-    return Check("licence data", bool(known.heads), f"{len(known.heads)} documents, version {known.words.version}")
+    return Check("licence data", bool(known.ids), f"{len(known.ids)} documents, version {known.words.version}")
 
 
 def _device() -> Check:

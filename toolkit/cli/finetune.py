@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from toolkit.cli.options import access, format_option, offline_option, print_json, set_option
@@ -44,7 +42,7 @@ def command(
     from toolkit.planning.detect import detect
     from toolkit.planning.gate import grant
     from toolkit.planning.gpu import named
-    from toolkit.planning.prepare import prepare
+    from toolkit.planning.prepare import prepare, require_fit
     from toolkit.planning.recipe import load_recipe
     from toolkit.release.record import read_record
 
@@ -52,8 +50,8 @@ def command(
     prepared = prepare(loaded, named(gpu) if gpu else detect(), access(offline), strict=strict)
     permit = grant(prepared.examination.verdict, loaded, acknowledge)
     progress = Progress()
-    progress.say(f"Permit: {loaded.base} is {permit.verdict} for this use.")
-    prepared.plan.require_fit()
+    progress.say(f"Permit: for this use {loaded.base} is {permit.verdict}.")
+    require_fit(prepared.plan, recipe)
     progress.say("Loading the training libraries …")
     from toolkit.training.run import finetune
 
@@ -61,11 +59,12 @@ def command(
     try:
         run = finetune(
             permit,
-            recipe=loaded,
-            plan=prepared.plan,
-            verdict=prepared.examination.verdict,
-            snapshot=snapshot,
+            loaded,
+            prepared.plan,
+            snapshot,
+            prepared.examination.verdict,
             overwrite=overwrite,
+            offline=offline,
             progress=progress,
         )
     finally:
@@ -74,4 +73,4 @@ def command(
     if format_ == "json":
         print_json(record)
     else:
-        click.echo(run_text(record, Path(run)))
+        click.echo(run_text(record, run))

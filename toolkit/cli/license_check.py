@@ -16,7 +16,7 @@ from toolkit.cli.options import access, format_option, intended_use, offline_opt
 @offline_option
 @format_option
 @click.pass_context
-def command(ctx: click.Context, target: str, strict: bool, offline: bool, format_: str, **flags: Any) -> None:
+def command(ctx: click.Context, /, target: str, strict: bool, offline: bool, format_: str, **flags: Any) -> None:
     """Check a model's licences, its bases' included, against an intended use.
 
     TARGET is a folder, a hub id (org/name[@revision]) or embedded:FAMILY.
@@ -27,7 +27,6 @@ def command(ctx: click.Context, target: str, strict: bool, offline: bool, format
       tk license-check Qwen/Qwen2.5-7B-Instruct --distribution internal --commercial
       tk license-check ./my-adapter --use examples/use-internal.yaml --format json
     """
-    from toolkit.cli.verdict_text import verdict_text
     from toolkit.models.lineage import examine
 
     use = intended_use(flags)
@@ -35,5 +34,7 @@ def command(ctx: click.Context, target: str, strict: bool, offline: bool, format
     if format_ == "json":
         print_json(verdict.to_json())
     else:
+        from toolkit.cli.verdict_text import verdict_text
+
         click.echo(verdict_text(verdict, use))
     ctx.exit(verdict.exit_code)

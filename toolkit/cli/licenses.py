@@ -30,7 +30,8 @@ def list_(format_: str) -> None:
     """
     from toolkit.licensing.library import library
 
-    heads = list(library().heads.values())
+    known = library()
+    heads = [known.head(identifier) for identifier in known.ids]
     if format_ == "json":
         print_json([{"id": head.id, "name": head.name, "spdx": head.spdx, "subject": head.subject} for head in heads])
         return
@@ -67,7 +68,9 @@ def show(identifier: str, format_: str) -> None:
         })  # fmt: skip
         return
     click.echo(f"{head.id}: {head.name}")
-    click.echo(f"  SPDX {head.spdx}; read {head.source.get('read', 'at an unknown date')} from {head.source.get('origin')}")
+    click.echo(
+        f"  SPDX {head.spdx}; read {head.source.get('read', 'at an unknown date')} from {head.source.get('origin')}"
+    )
     for rule in terms.rules:
         click.echo(f"  {rule.clause:10} {rule.kind:11} {rule.summary}" + (f" “{rule.value}”" if rule.value else ""))
     for topic, clause, summary in terms.spoken:

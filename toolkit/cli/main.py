@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from importlib import import_module
 from typing import IO, Any
 
@@ -22,7 +21,7 @@ class Shown(click.ClickException):
     def __init__(self, error: TkError) -> None:
         super().__init__(error.message)
         self.error = error
-        self.exit_code = error.exit_code
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click declares it for the class, and reads the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
         where = f" ({self.error.where})" if self.error.where else ""
@@ -57,6 +56,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except TkError as error:
             if _debugging():
+                import traceback
+
                 traceback.print_exc()
             raise Shown(error) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt, BrokenPipeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,4 +120,6 @@ def access(offline: bool, *, weights: bool = False) -> Access:
 
 def print_json(value: object) -> None:
     """A value as JSON on stdout."""
+    import json
+
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -4,46 +4,58 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from toolkit.training.progress import Event
+
+_REDRAW_SECONDS = 0.1
+_PLAIN_LINES = 10  # about so many lines for a stage when nobody watches it live
+
 
 class Progress:
-    """Says what happens and how far the training is. `training.run` calls it; it prints, training does not."""
+    """Called with each event of a run; it prints, training does not."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._open_line = False
-        self._last = 0.0
+        self._drawn = 0.0
 
     def say(self, text: str) -> None:
         """One sentence on a line of its own."""
         self.close()
         click.echo(text, err=True)
 
-    def step(self, done: int, total: int, loss: float | None, tokens_per_second: float | None) -> None:
-        """How far the optimiser is. On a terminal the line is redrawn; in a pipe every tenth of the way is a line."""
-        now = time.monotonic()
-        last_step = done >= total
-        if not self._live and done % max(total // 10, 1) and not last_step:
-            return
-        if self._live and now - self._last < 0.1 and not last_step:
-            return
-        self._last = now
-        words = [f"step {done}/{total}"]
-        if loss is not None:
-            words.append(f"loss {loss:.4f}")
-        if tokens_per_second:
-            words.append(f"{tokens_per_second:,.0f} tokens/s")
-        text = "  ".join(words)
-        if self._live:
-            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
-            self._open_line = True
-        else:
-            click.echo(text, err=True)
+    def __call__(self, event: Event) -> None:
+        if event.done is None or not event.total:
+            self.say(event.message[:1].upper() + event.message[1:])
+        elif self._live:
+            self._draw(event, event.done, event.total)
+        elif event.done == event.total or event.done % max(event.total // _PLAIN_LINES, 1) == 0:
+            click.echo(_words(event, event.done, event.total), err=True)
 
     def close(self) -> None:
         """End the live line, if one is open."""
         if self._open_line:
             click.echo("", err=True)
             self._open_line = False
+
+    def _draw(self, event: Event, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._drawn < _REDRAW_SECONDS:
+            return
+        self._drawn = now
+        click.echo(f"\r\x1b[K{_words(event, done, total)}", err=True, nl=False)
+        self._open_line = True
+
+
+def _words(event: Event, done: int, total: int) -> str:
+    share = f"  {event.stage:6} {done:>{len(str(total))}}/{total}"
+    return "  ".join([share, *(_value(name, event.values) for name in event.values)])
+
+
+def _value(name: str, values: Mapping[str, float]) -> str:
+    return f"{name.replace('_', ' ')} {values[name]:.4g}"

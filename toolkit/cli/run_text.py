@@ -21,11 +21,15 @@ def run_text(record: Mapping[str, Any], run: Path) -> str:
     if evaluation:
         lines += ["", f"{'held-out rows: ' + str(evaluation['rows']):24}{'before':>10}{'after':>10}"]
         before, after = evaluation["before"], evaluation["after"]
-        lines += [f"  {name:22}{_figure(before[name]):>10}{_figure(after[name]):>10}" for name in ("loss", "perplexity")]
+        lines += [
+            f"  {name:22}{_figure(before[name]):>10}{_figure(after[name]):>10}" for name in ("loss", "perplexity")
+        ]
         if after.get("exact_match") is not None:
             said = f"  exact, of {evaluation['generated']}"
             lines.append(f"{said:24}{before['exact_match']:>10.0%}{after['exact_match']:>10.0%}")
-    return "\n".join([*lines, "", f"The run lies in {run}. Next: tk chat {run}, tk card {run}, tk release {run} --to FOLDER"])
+    return "\n".join(
+        [*lines, "", f"The run lies in {run}. Next: tk chat {run}, tk card {run}, tk release {run} --to FOLDER"]
+    )
 
 
 def _figure(value: float | None) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
+import os
 from collections.abc import Iterator
 
 import click
@@ -34,7 +33,8 @@ def _lines(verdict: Verdict, use: IntendedUse) -> Iterator[str]:
     yield ""
     yield "Because"
     for entry in verdict.effective:
-        yield from _wrapped(f"{entry.id or 'licence unknown'} binds the {entry.role} {entry.work}: {entry.evidence}", bullet="- ")
+        binds = f"{entry.id} binds" if entry.id else "no licence is known for"
+        yield from _wrapped(f"{binds} the {entry.role} {entry.work}: {entry.evidence}", bullet="- ")
     for finding in verdict.findings:
         clause = f" [{finding.license} {finding.clause}]" if finding.license and finding.clause else ""
         mark = {"error": "! ", "warning": "! "}.get(finding.severity, "- ")
@@ -44,7 +44,9 @@ def _lines(verdict: Verdict, use: IntendedUse) -> Iterator[str]:
         for obligation in verdict.obligations
     ])  # fmt: skip
     yield from _section("Assumed, since nobody said otherwise", list(verdict.assumptions))
-    yield from _section("To decide, say", [f"{question.fact}: {question.text} ({question.because})" for question in verdict.questions])
+    yield from _section(
+        "To decide, say", [f"{question.fact}: {question.text} ({question.because})" for question in verdict.questions]
+    )
     yield ""
     yield f"{verdict.tool}, licence data {verdict.data}. Not legal advice: check the clauses."
 
@@ -78,8 +80,20 @@ def _section(title: str, entries: list[str]) -> Iterator[str]:
 
 
 def _wrapped(text: str, bullet: str = "") -> list[str]:
-    width = min(shutil.get_terminal_size((100, 24)).columns, 110)
-    return textwrap.wrap(
-        text, width, initial_indent=f"  {bullet}", subsequent_indent="  " + " " * len(bullet),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+    """Lines no wider than the terminal, broken at spaces. textwrap does more, and costs more than the judging."""
+    width = _width()
+    lines = [f"  {bullet}"]
+    room = width - len(lines[0])
+    for word in text.split():
+        if len(lines[-1]) + len(word) + 1 > width and len(lines[-1]) > width - room:
+            lines.append(" " * (len(bullet) + 2))
+        lines[-1] += word if lines[-1].isspace() or lines[-1] == f"  {bullet}" else f" {word}"
+    return lines
+
+
+def _width() -> int:
+    try:
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+    except (OSError, ValueError):
+        columns = 100
+    return max(min(columns, 110), 40)

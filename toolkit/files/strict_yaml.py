@@ -19,14 +19,18 @@ from toolkit.errors import InvalidInput, Problem, TkError
 
 Path_ = tuple[str | int, ...]
 
-_NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
-_TRUE = re.compile(r"(?:true|True|TRUE)\Z")
-_FALSE = re.compile(r"(?:false|False|FALSE)\Z")
-_INT = re.compile(r"[-+]?[0-9]+\Z")
-_HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
-_OCTAL = re.compile(r"0o[0-7]+\Z")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_SPECIAL = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+_NUMBER = re.compile(
+    r"(?P<int>[-+]?[0-9]{1,400})|0x[0-9a-fA-F]+|0o[0-7]+"
+    r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)"
+)
 _DEEPEST = 100  # no file of ours nests deeper; a bomb of brackets does
 _MOST_VALUES = 200_000  # aliases can multiply a short file into billions of values
 
@@ -109,7 +113,7 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node)
+        return node.value if node.style else core_scalar(str(node.value))  # quotes make it text
 
     def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[object, object]:
         mapping: dict[object, object] = {}
@@ -125,9 +129,6 @@ class _Builder:
             self.lines[(*path, key)] = key_node.start_mark.line + 1 + self.shift
         return mapping
 
-    def _scalar(self, node: yaml.ScalarNode) -> object:
-        return core_scalar(str(node.value)) if not node.style else node.value
-
     def _wrong(self, path: Path_, message: str, node: yaml.Node) -> Problem:
         where = f"{self.name}:{node.start_mark.line + 1 + self.shift}"
         return Problem(".".join(str(part) for part in path), message, where)
@@ -135,16 +136,11 @@ class _Builder:
 
 def core_scalar(text: str) -> object:
     """The value of a plain (unquoted) scalar by the YAML 1.2 core schema; also how `--set key=value` reads its value."""
-    if _NULL.match(text):
-        return None
-    if _TRUE.match(text):
-        return True
-    if _FALSE.match(text):
-        return False
-    if _INT.match(text) and len(text) < 400:  # Python refuses to read much longer ones
+    if text in _WORDS:
+        return _WORDS[text]
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        return text
+    if number["int"]:
         return int(text)
-    if _HEX.match(text) or _OCTAL.match(text):
-        return int(text, 0)
-    if _FLOAT.match(text):
-        return float(text)
-    return _SPECIAL.get(text.lower(), text)
+    return float(text) if number["float"] else int(text, 0)

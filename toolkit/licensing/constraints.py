@@ -8,8 +8,7 @@ the harmless value and says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from toolkit.licensing.vocabulary import WORLD, Vocabulary
 
@@ -17,8 +16,7 @@ Truth = bool | None  # None is unknown
 COUNTRY_OPERANDS = frozenset({"seat", "territories"})
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """`operand operator value`; `month` freezes the clock of a user count."""
 
     operand: str
@@ -28,8 +26,7 @@ class Leaf:
     month: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """`all`, `any` or `not` of constraints."""
 
     how: Literal["all", "any", "not"]
@@ -40,8 +37,7 @@ Constraint = Leaf | Group
 ALWAYS = Group("all", ())
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a use, by operand. A fact that nobody stated has no entry."""
 
     values: Mapping[str, object]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 import toolkit
 from toolkit.licensing.constraints import Constraint, Facts, Leaf, evaluate, missing
@@ -19,8 +20,7 @@ from toolkit.licensing.use import IntendedUse
 from toolkit.licensing.verdict import Finding, Obligation, Question, Target, Verdict, worst
 
 
-@dataclass(frozen=True, slots=True)
-class Assumption:
+class Assumption(NamedTuple):
     """A missing fact taken as harmless, for a leaf of one rule of one licence."""
 
     leaf: Leaf
@@ -42,7 +42,9 @@ class Judgement:
         self.level = worst([self.level, level])
 
 
-def judge(target: Target, works: tuple[Work, ...], use: IntendedUse, library: Library, *, strict: bool = False) -> Verdict:
+def judge(
+    target: Target, works: tuple[Work, ...], use: IntendedUse, library: Library, *, strict: bool = False
+) -> Verdict:
     """The verdict of a use over the works it touches (the target and its lineage, data sets, a student's base).
 
     `strict` turns every assumption into a question.
@@ -81,7 +83,7 @@ def judge_terms(terms: Terms, role: str, use: IntendedUse, library: Library, *, 
     facts = use.facts(library.words)
     result = Judgement()
     _permissions(terms, acts, needed, facts, result, library, strict)
-    incorporated = [library.terms(policy) for policy, _ in terms.head.incorporates if policy in library.heads]
+    incorporated = [library.terms(policy) for policy, _ in terms.head.incorporates if policy in library.ids]
     for document in (terms, *incorporated):
         for rule in document.rules:
             if rule.kind == "permission" or not rule.trigger & acts:
@@ -101,7 +103,13 @@ def _acts(role: str, use: IntendedUse) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _permissions(
-    terms: Terms, acts: frozenset[str], needed: frozenset[str], facts: Facts, result: Judgement, library: Library, strict: bool
+    terms: Terms,
+    acts: frozenset[str],
+    needed: frozenset[str],
+    facts: Facts,
+    result: Judgement,
+    library: Library,
+    strict: bool,
 ) -> None:
     for act in sorted(needed):
         rules = [rule for rule in terms.rules if rule.kind == "permission" and act in rule.trigger]
@@ -136,7 +144,15 @@ def _withheld(rules: list[Rule], facts: Facts, terms: Terms, result: Judgement, 
 
 
 def _binds(
-    rule: Rule, when: Constraint, facts: Facts, terms: Terms, result: Judgement, library: Library, strict: bool, *, harmless: bool
+    rule: Rule,
+    when: Constraint,
+    facts: Facts,
+    terms: Terms,
+    result: Judgement,
+    library: Library,
+    strict: bool,
+    *,
+    harmless: bool,
 ) -> bool:
     truth = evaluate(when, facts, None if strict else harmless)
     if truth is None:
@@ -213,7 +229,9 @@ def _sentences(assumptions: list[Assumption], library: Library) -> Iterator[str]
 
 def _phrase(operand: str, operator: str, values: tuple[object, ...], month: str | None, library: Library) -> str:
     name = operand.replace("_", " ") + (f" in {month}" if month else "")
-    shown = ", ".join(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value) for value in values)
+    shown = ", ".join(
+        f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value) for value in values
+    )
     said = {
         "gt": f"{name}: not above {shown}",
         "gteq": f"{name}: below {shown}",
@@ -223,4 +241,3 @@ def _phrase(operand: str, operator: str, values: tuple[object, ...], month: str 
         "eq": f"{name}: not {shown}",
     }
     return said.get(operator, f"{name}: {operator} {shown} taken as harmless")
-

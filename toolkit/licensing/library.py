@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.files.schema import did_you_mean, read_document
@@ -20,30 +18,50 @@ SAYS_NOTHING = frozenset({"", "license", "licence", "unknown", "none", "null", "
 SEE_NAME = frozenset({"other"})
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogueMatch:
+class CatalogueMatch(NamedTuple):
     """A licence that the catalogue gives for a hub id, and the pattern that matched."""
 
     head: TermsHead
     pattern: ModelPattern
 
 
-@dataclass(frozen=True)
 class Library:
-    """The licences of one folder. Heads are read at once; a licence's rules when `terms` is asked for it."""
+    """The licences of one folder. A file is parsed when something asks for it: a check of one model reads the texts of
+    all heads, and parses those in which the model's organisation or tag occurs at all."""
 
-    folder: Path
-    words: Vocabulary
-    heads: Mapping[str, TermsHead]
-    _read: dict[str, Terms] = field(default_factory=dict, repr=False)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.words: Vocabulary = vocabulary(folder)
+        paths = sorted(path for path in folder.glob("*.yaml") if path.name != "vocabulary.yaml")
+        self._texts = {path.stem: path.read_text(encoding="utf-8").partition("\nrules:")[0] for path in paths}
+        self._lower = {identifier: text.lower() for identifier, text in self._texts.items()}
+        self._heads: dict[str, TermsHead] = {}
+        self._terms: dict[str, Terms] = {}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The licences that have a file."""
+        return tuple(self._texts)
+
+    def head(self, identifier: str) -> TermsHead:
+        """What identifies a licence. Raises TkError for an id that has no file, InvalidInput for a bad head."""
+        if identifier not in self._texts:
+            raise TkError(
+                f"no licence {identifier!r} here{did_you_mean(identifier, self.ids)}", hint="tk licenses list"
+            )
+        if identifier not in self._heads:
+            document = load_text(self._texts[identifier], str(self.folder / f"{identifier}.yaml"))
+            raw = read_document(document, _HEAD, identifier)
+            assert isinstance(raw, dict)
+            self._heads[identifier] = make_head(raw)
+        return self._heads[identifier]
 
     def terms(self, identifier: str) -> Terms:
-        """A licence with its rules. Raises TkError for an id that has no file."""
-        if identifier not in self.heads:
-            raise TkError(f"no licence {identifier!r} here{did_you_mean(identifier, self.heads)}", hint="tk licenses list")
-        if identifier not in self._read:
-            self._read[identifier] = read_terms(self.folder / f"{identifier}.yaml", self.words)
-        return self._read[identifier]
+        """A licence with its rules. Raises as `head` does, and InvalidInput for bad rules."""
+        if identifier not in self._terms:
+            self.head(identifier)
+            self._terms[identifier] = read_terms(self.folder / f"{identifier}.yaml", self.words)
+        return self._terms[identifier]
 
     def declared(self, key: str, name: str | None = None) -> TermsHead | None:
         """The licence that a card's `license` (and `license_name`) means, or None when it is not one of ours.
@@ -57,42 +75,41 @@ class Library:
 
     def catalogued(self, model: str) -> tuple[CatalogueMatch, ...]:
         """What the catalogue knows of a hub id: the licences whose most specific pattern matches it."""
+        organisation, slash, _ = model.partition("/")
         found = [
             CatalogueMatch(head, pattern)
-            for head in self.heads.values()
+            for head in (self._mentioning(f"{organisation}/") if slash else ())
             for pattern in head.models
             if matches(pattern.match, model)
         ]
         best = max((_literal_length(match.pattern.match) for match in found), default=0)
         return tuple(match for match in found if _literal_length(match.pattern.match) == best)
 
+    def _mentioning(self, words: str) -> list[TermsHead]:
+        """The licences in whose heads the words occur, in any case."""
+        wanted = words.lower()
+        return [self.head(identifier) for identifier, text in self._lower.items() if wanted in text] if wanted else []
+
     def _by_key(self, key: str) -> TermsHead | None:
-        for head in self.heads.values():
+        for head in self._mentioning(key):
             if key in (head.id, head.spdx.lower()) or key in (hub.lower() for hub in head.hub_keys):
                 return head
         return None
 
     def _by_name(self, name: str) -> TermsHead | None:
-        for head in self.heads.values():
-            if name and (name in (known.lower() for known in head.hub_names) or name in (head.id, head.name.lower())):
+        for head in self._mentioning(name):
+            if name in (known.lower() for known in head.hub_names) or name in (head.id, head.name.lower()):
                 return head
         return None
 
 
 @cache
 def library(folder: Path | None = None) -> Library:
-    """The licences of a folder (the shipped ones by default). Raises InvalidInput naming every bad head."""
-    folder = folder or shipped("licenses")
-    shape = head_shape()
-    heads: dict[str, TermsHead] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        if path.name == "vocabulary.yaml":
-            continue
-        text, _, _ = path.read_text(encoding="utf-8").partition("\nrules:")
-        raw = read_document(load_text(text, str(path)), shape, path.stem)
-        assert isinstance(raw, dict)
-        heads[path.stem] = make_head(raw)
-    return Library(folder, vocabulary(folder), heads)
+    """The licences of a folder (the shipped ones by default)."""
+    return Library(folder or shipped("licenses"))
+
+
+_HEAD = head_shape()
 
 
 def read_terms(path: Path, words: Vocabulary) -> Terms:
@@ -106,11 +123,23 @@ def read_terms(path: Path, words: Vocabulary) -> Terms:
     seen: set[str] = set()
     for index, rule in enumerate(terms.rules):
         if rule.id in seen:
-            problems.append(Problem(f"{path.stem}.rules[{index}].id", f"{rule.id!r} stands twice", document.where(("rules", index, "id"))))
+            problems.append(
+                Problem(
+                    f"{path.stem}.rules[{index}].id",
+                    f"{rule.id!r} stands twice",
+                    document.where(("rules", index, "id")),
+                )
+            )
         seen.add(rule.id)
-    told = {rule.topic for rule in terms.rules} | {topic for topic, _, _ in terms.spoken} | {*terms.silent, *terms.not_read}
+    told = (
+        {rule.topic for rule in terms.rules}
+        | {topic for topic, _, _ in terms.spoken}
+        | {*terms.silent, *terms.not_read}
+    )
     if untold := sorted(set(words.topics) - told):
-        problems.append(Problem(f"{path.stem}.topics", f"nothing is said of {', '.join(untold)}", document.where(("topics",))))
+        problems.append(
+            Problem(f"{path.stem}.topics", f"nothing is said of {', '.join(untold)}", document.where(("topics",)))
+        )
     if terms.id != path.stem:
         problems.append(Problem(f"{path.stem}.id", f"{terms.id!r} is not the file's name", document.where(("id",))))
     if problems:
@@ -120,12 +149,20 @@ def read_terms(path: Path, words: Vocabulary) -> Terms:
 
 def matches(pattern: str, model: str) -> bool:
     """Whether a hub id matches a catalogue pattern (`*` stands for any characters; case does not count)."""
-    return _compiled(pattern).fullmatch(model) is not None
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.IGNORECASE)
+    first, *rest = pattern.lower().split("*")
+    text = model.lower()
+    if not rest:
+        return text == first
+    *inner, last = rest
+    if not (text.startswith(first) and text.endswith(last) and len(text) >= len(first) + len(last)):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for part in inner:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
 
 
 def _literal_length(pattern: str) -> int:

@@ -6,7 +6,7 @@ removes a base's licence, and a work about which nothing is known stays in the l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from toolkit.licensing.library import SAYS_NOTHING, SEE_NAME, Library
 from toolkit.licensing.terms import TermsHead
@@ -16,8 +16,7 @@ UNKNOWN_SPDX = "NOASSERTION"
 OWN_DATA = "own"
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One work of a lineage as it presents itself: `declared` and `declared_name` are the card's `license` and
     `license_name`, `where` the place that says so (`README.md:3`), `bases` the works it names as its own bases, and
     `problem` why nothing more is known of it. A data set whose licence is `own` belongs to the person asking."""
@@ -33,8 +32,7 @@ class Work:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Conclusion:
+class Conclusion(NamedTuple):
     """What a lineage comes to: its effective licences, nearest work first, and what was noticed on the way."""
 
     effective: tuple[EffectiveLicense, ...]
@@ -97,7 +95,9 @@ def _nothing_known(work: Work, findings: list[Finding]) -> Finding:
     if work.problem:
         return Finding("base-not-found", "error", f"{work.problem}.", level="needs-review")
     if any(finding.id == "unknown-license-key" for finding in findings):
-        return Finding("license-not-known", "warning", f"The licence of {work.id} is not known here.", level="needs-review")
+        return Finding(
+            "license-not-known", "warning", f"The licence of {work.id} is not known here.", level="needs-review"
+        )
     text = f"{work.id} declares no licence."
     if work.declared:
         text = f"{work.id} says {work.declared[0]!r} where its licence should stand ({work.where}): nothing declared."

@@ -7,7 +7,7 @@ is opened, rules only when a licence is judged, because `tk license-check` must 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from toolkit.files.schema import AnyOf, Flag, Key, Kind, ListOf, MapOf, Number, Record, Report, Text
 from toolkit.files.strict_yaml import Path_
@@ -17,8 +17,7 @@ from toolkit.licensing.vocabulary import OPERATORS, Vocabulary
 OUTCOMES = ("prohibited", "needs-separate-license", "needs-review")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelPattern:
+class ModelPattern(NamedTuple):
     """Models known to be under a licence: a glob over hub ids, and what they descend from where that is known."""
 
     match: str
@@ -28,8 +27,7 @@ class ModelPattern:
     released: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TermsHead:
+class TermsHead(NamedTuple):
     """What identifies a licence. `hub_keys` and `hub_names` are the `license` and `license_name` values that mean it."""
 
     id: str
@@ -47,8 +45,7 @@ class TermsHead:
     models: tuple[ModelPattern, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One permission, prohibition or duty of a licence, with the clause it stands in."""
 
     id: str
@@ -65,8 +62,7 @@ class Rule:
     check: str = "attest"
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """A licence with its rules. `spoken` are (topic, clause, summary) that bind no act a use can state."""
 
     head: TermsHead
@@ -84,7 +80,7 @@ def head_shape() -> Record:
     """What may stand above `rules:`."""
     pattern = Record(
         {
-            "match": Key(Text(), required=True),
+            "match": Key(ModelGlob(), required=True),
             "confidence": Key(Text(("high", "medium", "low")), required=True),
             "evidence": Key(Text(), required=True),
             "base": Key(ListOf(Text(), or_one=True)),
@@ -111,6 +107,20 @@ def head_shape() -> Record:
     )
 
 
+class ModelGlob:
+    """A glob over hub ids. The organisation is spelt out, so that a library finds the licences that may match at all."""
+
+    def read(self, value: object, path: Path_, report: Report) -> str | None:
+        organisation, slash, name = str(value).partition("/")
+        if not isinstance(value, str) or not slash or not name or not organisation or "*" in organisation:
+            report.add(path, f"must be organisation/name, `*` in the name only, not {value!r}")
+            return None
+        return value
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "string", "pattern": "^[^*/]+/.+$"}
+
+
 def make_head(raw: Mapping[str, object]) -> TermsHead:
     """The head of a licence from its checked mapping."""
     get = dict(raw).get
@@ -129,7 +139,9 @@ def make_head(raw: Mapping[str, object]) -> TermsHead:
         hub_names=hub.get("license_name", ()),
         incorporates=tuple((entry["id"], entry["clause"]) for entry in get("incorporates") or ()),  # type: ignore[attr-defined]
         models=tuple(
-            ModelPattern(entry["match"], entry["confidence"], entry["evidence"], entry.get("base", ()), entry.get("released"))
+            ModelPattern(
+                entry["match"], entry["confidence"], entry["evidence"], entry.get("base", ()), entry.get("released")
+            )
             for entry in get("models") or ()  # type: ignore[attr-defined]
         ),
     )
@@ -178,11 +190,11 @@ def make_terms(raw: Mapping[str, object]) -> Terms:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class RuleKind:
     """A rule, with the keys that its kind of rule may and must have."""
 
-    record: Record
+    def __init__(self, record: Record) -> None:
+        self.record = record
 
     def read(self, value: object, path: Path_, report: Report) -> Rule | None:
         before = len(report.problems)
@@ -205,11 +217,11 @@ class RuleKind:
         return self.record.json_schema()
 
 
-@dataclass(frozen=True, slots=True)
 class ConstraintKind:
     """A constraint: a leaf, or `all`, `any`, `not` of constraints."""
 
-    words: Vocabulary
+    def __init__(self, words: Vocabulary) -> None:
+        self.leaf = _leaf_record(words)
 
     def read(self, value: object, path: Path_, report: Report) -> Constraint | None:
         if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("all", "any", "not"):
@@ -220,28 +232,29 @@ class ConstraintKind:
                 return None
             made = [self.read(part, (*path, how, index), report) for index, part in enumerate(parts)]
             return Group(how, tuple(part for part in made if part is not None))
-        raw = self._leaf().read(value, path, report)
+        raw = self.leaf.read(value, path, report)
         if not isinstance(raw, dict) or not {"operand", "operator", "value"} <= raw.keys():
             return None
         if raw["operator"] in ("gt", "gteq", "lt", "lteq") and not isinstance(raw["value"], int | float):
             report.add((*path, "value"), f"must be a number for the operator {raw['operator']}")
         return Leaf(**raw)
 
-    def _leaf(self) -> Record:
-        scalar: tuple[Kind, ...] = (Flag(), Number(), Text())
-        value = AnyOf((*scalar, ListOf(Text())), "text, a number, true or false, or a list of texts")
-        return Record(
-            {
-                "operand": Key(Text(tuple(self.words.operands)), required=True),
-                "operator": Key(Text(OPERATORS), required=True),
-                "value": Key(value, required=True),
-                "unknown": Key(Text(("ask", "assume"))),
-                "month": Key(Text()),
-            }
-        )
-
     def json_schema(self) -> dict[str, object]:
-        return self._leaf().json_schema()
+        return self.leaf.json_schema()
+
+
+def _leaf_record(words: Vocabulary) -> Record:
+    scalar: tuple[Kind, ...] = (Flag(), Number(), Text())
+    value = AnyOf((*scalar, ListOf(Text())), "text, a number, true or false, or a list of texts")
+    return Record(
+        {
+            "operand": Key(Text(tuple(words.operands)), required=True),
+            "operator": Key(Text(OPERATORS), required=True),
+            "value": Key(value, required=True),
+            "unknown": Key(Text(("ask", "assume"))),
+            "month": Key(Text()),
+        }
+    )
 
 
 def _text(value: object) -> str | None:

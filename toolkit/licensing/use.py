@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
-from toolkit.files.schema import AnyOf, Flag, Key, ListOf, MapOf, Number, Record, Text
+from toolkit.files.schema import AnyOf, Flag, Key, ListOf, MapOf, Number, Record, Report, Text
+from toolkit.files.strict_yaml import Path_
 from toolkit.licensing.constraints import Facts
 from toolkit.licensing.vocabulary import WORLD, Vocabulary
 
@@ -22,8 +23,7 @@ _ACTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class OutputsTrain:
+class OutputsTrain(NamedTuple):
     """Another model is improved with this one's outputs."""
 
     model: str
@@ -33,8 +33,7 @@ class OutputsTrain:
         return _stated(self)
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetUse:
+class DatasetUse(NamedTuple):
     """A data set trained on, and the licence it is said to have."""
 
     id: str
@@ -44,8 +43,7 @@ class DatasetUse:
         return _stated(self)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRelease:
+class PlannedRelease(NamedTuple):
     """The name and the licence that the result is meant to carry."""
 
     name: str | None = None
@@ -55,8 +53,7 @@ class PlannedRelease:
         return _stated(self)
 
 
-@dataclass(frozen=True, slots=True)
-class IntendedUse:
+class IntendedUse(NamedTuple):
     """What a person means to do. Money in US dollars; users are monthly active users."""
 
     purpose: str | None = None
@@ -101,6 +98,7 @@ class IntendedUse:
             name: getattr(self, name) for name in _PLAIN_OPERANDS if getattr(self, name) is not None
         }
         values["modified"] = self.is_modified()
+        values["obtained"] = self.obtained or "direct"  # a vendor's finished product is the exception, and is stated
         if self.outputs_train is not None:
             values["outputs_family"] = self.outputs_train.model
             if self.outputs_train.distributed is not None:
@@ -144,25 +142,28 @@ def use_shape(words: Vocabulary) -> Record:
         "modalities": Key(ListOf(Text(("text", "image", "audio", "video")), or_one=True), "What goes in and out"),
         "fields": Key(ListOf(Text(tuple(words.fields)), or_one=True), "Fields of use"),
         "outputs_train": Key(outputs, "Another model improved with this one's outputs"),
-        "obtained": Key(Text(("direct", "integrated-product")), "How the model was received"),
+        "obtained": Key(Text(("direct", "integrated-product")), "How the model was received", default="direct"),
         "datasets": Key(ListOf(dataset), "Data trained on"),
         "release": Key(Record({"name": Key(Text()), "license": Key(Text())}, PlannedRelease), "Planned name and licence"),
     }  # fmt: skip
-    return Record(keys, IntendedUse, renamed={"users": "product_monthly_active_users", "license": "release: {license: …}"})
+    return Record(
+        keys, IntendedUse, renamed={"users": "product_monthly_active_users", "license": "release: {license: …}"}
+    )
 
 
-@dataclass(frozen=True, slots=True)
 class Country:
     """An ISO 3166 alpha-2 code, a country group of the vocabulary, or WORLD."""
 
-    words: Vocabulary
+    def __init__(self, words: Vocabulary) -> None:
+        self.words = words
 
-    def read(self, value: object, path: tuple[str | int, ...], report: object) -> object:
+    def read(self, value: object, path: Path_, report: Report) -> object:
         text = str(value).upper() if isinstance(value, str) else ""
         text = {"UK": "GB", "WORLDWIDE": WORLD}.get(text, text)
         if re.fullmatch(r"[A-Z]{2}", text) or text in self.words.country_groups or text == WORLD:
             return text
-        report.add(path, f"must be a country code such as DE, or {', '.join(self.words.country_groups)}, not {value!r}")  # type: ignore[attr-defined]
+        groups = ", ".join(self.words.country_groups)
+        report.add(path, f"must be a country code such as DE, or one of {groups}, {WORLD}, not {value!r}")
         return None
 
     def json_schema(self) -> dict[str, object]:
@@ -173,15 +174,14 @@ def _month(text: str) -> str | None:
     return None if re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", text) else "must be a month such as 2024-06"
 
 
-def _stated(value: object) -> dict[str, object]:
+def _stated(value: NamedTuple) -> dict[str, object]:
     stated: dict[str, object] = {}
-    for field in fields(value):  # type: ignore[arg-type]
-        item = getattr(value, field.name)
+    for name, item in value._asdict().items():
         if item is None or item == ():
             continue
         if hasattr(item, "to_json"):
             item = item.to_json()
         elif isinstance(item, tuple):
             item = [part.to_json() if hasattr(part, "to_json") else part for part in item]
-        stated[field.name] = item
+        stated[name] = item
     return stated

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LEVELS = ("allowed", "allowed-with-obligations", "needs-review", "needs-separate-license", "prohibited")
-EXIT_CODES = {"allowed": 0, "allowed-with-obligations": 0, "needs-review": 4, "needs-separate-license": 3, "prohibited": 3}
+EXIT_CODES = {
+    "allowed": 0,
+    "allowed-with-obligations": 0,
+    "needs-review": 4,
+    "needs-separate-license": 3,
+    "prohibited": 3,
+}
 
 
 def worst(levels: list[str]) -> str:
@@ -14,8 +20,7 @@ def worst(levels: list[str]) -> str:
     return max(levels, key=LEVELS.index) if levels else "needs-review"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What was judged, and where the answer about it came from."""
 
     id: str
@@ -23,8 +28,7 @@ class Target:
     source: str  # folder | cache | hub | catalogue | embedded
 
 
-@dataclass(frozen=True, slots=True)
-class EffectiveLicense:
+class EffectiveLicense(NamedTuple):
     """A licence of the lineage that survives. `id` is None when the work's licence is not known to us."""
 
     id: str | None
@@ -37,8 +41,7 @@ class EffectiveLicense:
         return {"id": self.id, "spdx": self.spdx, "role": self.role, "from": self.work, "evidence": self.evidence}
 
 
-@dataclass(frozen=True, slots=True)
-class Obligation:
+class Obligation(NamedTuple):
     """A duty that the stated use triggers. `value` is the exact string where the licence fixes one."""
 
     id: str
@@ -55,8 +58,7 @@ class Obligation:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """Something that a reader should see. `level` is what it makes of the verdict, when it makes anything of it."""
 
     id: str
@@ -73,8 +75,7 @@ class Finding:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A missing fact that decides, how to ask for it, and the rule that needs it."""
 
     fact: str
@@ -85,8 +86,7 @@ class Question:
         return {"fact": self.fact, "text": self.text, "because": self.because}
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The outcome of one target and one use. `data` is the version of the licence data it was reached with."""
 
     target: Target

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from toolkit.files.schema import Key, ListOf, MapOf, Record, Text, read_document
 from toolkit.files.shipped import shipped
@@ -15,8 +15,7 @@ OPERATORS = ("eq", "neq", "gt", "gteq", "lt", "lteq", "isAnyOf", "isNoneOf")  # 
 WORLD = "WORLD"  # a use everywhere
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Vocabulary(NamedTuple):
     """Every word a rule or a use may say. Texts are one-line meanings; `questions` is how a missing fact is asked for."""
 
     version: str

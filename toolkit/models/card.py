@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.files.strict_yaml import Document, load_text
@@ -14,8 +12,7 @@ from toolkit.files.strict_yaml import Document, load_text
 LICENSE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*", "COPYING*", "Notice*", "License*")
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     """The declarations of a card: licence, its name and link, bases. Empty when the folder has no card."""
 
     licenses: tuple[str, ...] = ()
@@ -66,6 +63,8 @@ def read_config(folder: Path, name: str = "config.json") -> Mapping[str, object]
     path = folder / name
     if not path.is_file():
         return None
+    import json
+
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:

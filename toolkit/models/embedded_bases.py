@@ -7,12 +7,9 @@ made from a seed on first use, with the tokenizer and the licence of `qwen2` bes
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from toolkit.errors import TkError
-from toolkit.files.atomic import staged_folder
-from toolkit.files.digests import sha256_json
 from toolkit.files.schema import did_you_mean
 
 SHIPPED = Path(__file__).parent / "embedded"
@@ -54,8 +51,12 @@ def cache_folder() -> Path:
 
 
 def _make(folder: Path, target: Path) -> None:
+    import shutil
+
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
+
+    from toolkit.files.atomic import staged_folder
 
     with staged_folder(target) as staging, torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -71,6 +72,8 @@ def _make(folder: Path, target: Path) -> None:
 def _fingerprint(folder: Path) -> str:
     """What the made weights depend on: the configuration, the tokenizer and the versions that initialise them."""
     from importlib.metadata import version
+
+    from toolkit.files.digests import sha256_json
 
     texts = [(folder / "config.json").read_text(), (SHIPPED / _TOKENIZER_OWNER / "tokenizer.json").read_text()]
     return sha256_json([*texts, SEED, version("torch"), version("transformers")])[:12]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from toolkit.errors import TkError
 from toolkit.licensing.judge import judge
@@ -18,8 +18,7 @@ from toolkit.models.snapshot import Snapshot
 _DEEPEST = 16  # longer chains of bases than any registry shows
 
 
-@dataclass(frozen=True, slots=True)
-class Examination:
+class Examination(NamedTuple):
     """A model looked at for one use: its snapshot, the works involved, and the verdict."""
 
     snapshot: Snapshot
@@ -29,19 +28,19 @@ class Examination:
 
 def examine(target: str, use: IntendedUse, access: Access, *, strict: bool = False) -> Examination:
     """The verdict on a model reference. Raises TkError when the reference resolves to nothing."""
-    snapshot = resolve(parse_reference(target), replace(access, weights=False))
+    snapshot = resolve(parse_reference(target), access._replace(weights=False))
     role = "outputs" if use.outputs_train else None
     works = [read_work(snapshot, access, role=role)]
     if use.outputs_train:
         works += _student(use.outputs_train.model, access)
     works += [_dataset(dataset.id, dataset.license) for dataset in use.datasets]
     if use.modalities is None:
-        use = replace(use, modalities=modalities(snapshot.config))
+        use = use._replace(modalities=modalities(snapshot.config))
     told = Target(snapshot.id, snapshot.revision, snapshot.source)
     verdict = judge(told, tuple(works), use, access.library, strict=strict)
     if snapshot.note:
         text = f"This is the catalogue's answer: {snapshot.note}."
-        verdict = replace(verdict, findings=(Finding("answer-from-catalogue", "info", text), *verdict.findings))
+        verdict = verdict._replace(findings=(Finding("answer-from-catalogue", "info", text), *verdict.findings))
     return Examination(snapshot, tuple(works), verdict)
 
 
@@ -70,20 +69,29 @@ def read_work(snapshot: Snapshot, access: Access, *, role: str | None = None, ab
 
 def _base(name: str, access: Access, role: str | None, chain: tuple[str, ...]) -> Work:
     if name in chain:
-        return Work(name, role or "model", "missing", problem=f"{chain[-1]} names {name} as its base, which descends from it")
+        return Work(
+            name, role or "model", "missing", problem=f"{chain[-1]} names {name} as its base, which descends from it"
+        )
     if len(chain) > _DEEPEST:
-        return Work(name, role or "model", "missing", problem=f"the lineage of {chain[0]} goes on beyond {name}; it was not followed")
+        return Work(
+            name,
+            role or "model",
+            "missing",
+            problem=f"the lineage of {chain[0]} goes on beyond {name}; it was not followed",
+        )
     try:
-        snapshot = resolve(parse_reference(name), replace(access, weights=False))
+        snapshot = resolve(parse_reference(name), access._replace(weights=False))
     except TkError as error:
-        return Work(name, role or "model", "missing", problem=f"the base {name} of {chain[-1]} was not found: {error.message}")
+        return Work(
+            name, role or "model", "missing", problem=f"the base {name} of {chain[-1]} was not found: {error.message}"
+        )
     return read_work(snapshot, access, role=role, above=chain)
 
 
 def _student(model: str, access: Access) -> list[Work]:
     """The base of the student that a teacher's outputs train: its licence is judged too."""
     try:
-        return [read_work(resolve(parse_reference(model), replace(access, weights=False)), access)]
+        return [read_work(resolve(parse_reference(model), access._replace(weights=False)), access)]
     except TkError as error:
         return [Work(model, "model", "missing", problem=f"the student's base {model} was not found: {error.message}")]
 

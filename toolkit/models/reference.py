@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from toolkit.errors import TkError
 
@@ -13,8 +13,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]*[\w-])?/[A-Za-z0-9](?:[\w.-]*[\w-])?
 _REVISION = re.compile(r"[\w./-]{1,200}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """What was asked for. `kind` is embedded, folder or hub; `name` the family, path or hub id."""
 
     kind: str
@@ -31,7 +30,7 @@ def parse_reference(text: str) -> Reference:
     if text.startswith(EMBEDDED):
         return Reference("embedded", text.removeprefix(EMBEDDED).strip().lower())
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text.strip() and path.is_dir():
         return Reference("folder", text)
     if path.is_file():
         raise TkError("is a file; name the folder of a model", where=text)

@@ -7,8 +7,8 @@ importing the client: a licence check must not pay for it. The client is importe
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from toolkit.errors import TkError
 from toolkit.licensing.library import Library
@@ -22,8 +22,7 @@ WEIGHTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*
 _UNUSED = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*")
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """What a resolution may do: use the network, and read the whole model rather than its papers."""
 
     library: Library
@@ -33,7 +32,10 @@ class Access:
 
 def offline_by_environment() -> bool:
     """Whether the environment forbids the hub, in the client's own variables."""
-    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    return any(
+        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
 
 
 def resolve(reference: Reference, access: Access) -> Snapshot:
@@ -89,7 +91,9 @@ def _from_hub(reference: Reference, access: Access) -> Snapshot:
     except GatedRepoError as error:
         return _from_catalogue(reference, access, "gated: accept its terms on the hub and set HF_TOKEN", error)
     except RevisionNotFoundError as error:
-        raise TkError(f"{reference.name} has no revision {reference.revision!r}", hint="check the part after @") from error
+        raise TkError(
+            f"{reference.name} has no revision {reference.revision!r}", hint="check the part after @"
+        ) from error
     except RepositoryNotFoundError as error:
         return _from_catalogue(reference, access, "no such model on the hub, or it is private", error)
     except Exception as error:  # the client raises its transport's own errors; all mean the hub did not answer
@@ -106,5 +110,7 @@ def _from_catalogue(reference: Reference, access: Access, why: str, cause: Excep
         raise TkError(f"{reference.name} cannot be loaded: {why}", hint=hint) from cause
     if not access.library.catalogued(reference.name):
         hint = "check the spelling, name a local folder, or try again with network access"
-        raise TkError(f"nothing is known of {reference.name}: {why}; nor does the catalogue know it", hint=hint) from cause
+        raise TkError(
+            f"nothing is known of {reference.name}: {why}; nor does the catalogue know it", hint=hint
+        ) from cause
     return Snapshot(reference.name, reference.revision, "catalogue", None, note=why)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.errors import TkError
-from toolkit.files.digests import FileDigest, digest_folder
 from toolkit.models.card import Card, license_files, read_card, read_config
+
+if TYPE_CHECKING:
+    from toolkit.files.digests import FileDigest
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,15 @@ class Snapshot:
 
     def files(self) -> dict[str, FileDigest]:
         """Digest of every file of the snapshot, by relative path. Reads all weights once."""
+        from toolkit.files.digests import digest_folder
+
         return digest_folder(self.local_folder())
 
     def local_folder(self) -> Path:
         """The folder. Raises TkError when the model is only known from the catalogue."""
         if self.folder is None:
             reason = f" ({self.note})" if self.note else ""
-            raise TkError(f"{self.id} is not on this machine{reason}", hint="download it first, or name its folder as base")
+            raise TkError(
+                f"{self.id} is not on this machine{reason}", hint="download it first, or name its folder as base"
+            )
         return self.folder

@@ -3,8 +3,9 @@
 Every figure is bytes for one micro-batch of T = batch x length tokens. `e` is the size of an activation element: 2
 under autocast to bfloat16 or float16, 4 in float32. H, I, L, Nq, Nk are hidden, intermediate, layers and the widths of
 all query and all key heads. Sources: what transformers 5.23 with PEFT 0.21 saves for the backward pass, derived from
-traces of fake tensors (dense bf16 forms), and live-storage counts of real steps on a CPU for float32, for sets of target
-modules, for float32 adapters on a 4-bit base and for mixtures.
+traces of fake tensors (dense models in 16 bits, DeepSeek V2), and from counts of the live storages of real steps on a
+CPU (float32, sets of target modules, float32 adapters on a 4-bit base, mixtures). The backward pass of latent attention
+on a GPU is taken to need what the flash kernel does, which nobody has measured.
 
 The forms hang on one question: does each adapted matrix keep a copy of its input for itself? PEFT casts the input of a
 LoRA layer to the adapter's float32, and autocast casts it back, so every adapted matrix keeps its own 16-bit copy. It
@@ -105,9 +106,11 @@ def _latent(shape: Shape, latent: Latent, setting: Setting) -> tuple[int, int]:
         kept += 4 * latent.q_rank + _input_copies(["q_b_proj"], latent.q_rank, setting)
     if setting.own_copies and "o_proj" in setting.targets:
         kept += e * heads * value
-    if setting.exact_math:
+    if setting.exact_math:  # scaled queries and keys, values and scores in float32, whatever the activations are
+        inner = 4 * heads * (2 * query + value)
         scores = 4 * heads * setting.length
-        return kept + e * heads * (2 * query + 2 * value) + scores, e * heads * (query + value) + 3 * scores
+        output = 0 if setting.own_copies and "o_proj" in setting.targets else e * heads * value
+        return kept + inner + output + scores, inner + 3 * scores
     kept += e * heads * (2 * query + value + expanded) + 4 * heads
     return kept, e // 2 * heads * (16 * query + 8 * value) + 8 * heads
 
@@ -134,7 +137,8 @@ def _mixture(shape: Shape, experts: Experts, setting: Setting) -> tuple[int, int
     shared = experts.shared * experts.intermediate
     kept = 4 * hidden + e * active * hidden + 3 * e * active * experts.intermediate + 3 * e * shared
     kept += 4 * experts.count + 36 * active  # router probabilities, sorting indices and weights
-    copies = 2 if shape.model_type == "deepseek_v3" else 3  # of the active experts' rows, in the backward pass
-    backward = 3 * e * hidden + copies * e * active * hidden + 2 * experts.count + 24 * active - 3 * e * shared
+    # Backward holds three copies of the active experts' rows; DeepSeek V2 weighs experts in float32, and so are those.
+    rows, streams = (12, 4) if shape.model_type == "deepseek_v2" and e == 2 else (3 * e, 6 if e == 2 else 4)
+    backward = streams * hidden + rows * active * hidden + 2 * experts.count + 24 * active - 3 * e * shared
     router = 2 * experts.count * hidden if shape.latent is not None else 0  # autocast's copy of its weight
     return setting.tokens * kept + router, setting.tokens * backward

@@ -95,7 +95,7 @@ class Shape:
 
     @property
     def matrices(self) -> tuple[Matrix, ...]:
-        """Every `nn.Linear` inside the layers. The language-model head, routers and fused experts are not among them."""
+        """Every `nn.Linear` inside the layers; language-model head, routers and fused experts are not among them."""
         return (*self._attention_matrices(), *self._mlp_matrices())
 
     def _attention_matrices(self) -> tuple[Matrix, ...]:
@@ -109,6 +109,7 @@ class Shape:
             )
         latent = self.latent
         queries = self.heads * (latent.qk_nope + latent.qk_rope)
+        query: tuple[Matrix, ...]
         if latent.q_rank is None:
             query = (Matrix("q_proj", hidden, queries, layers, False),)
         else:
@@ -154,7 +155,7 @@ class Shape:
 
     @property
     def fused_expert_parameters(self) -> int:
-        """Weights of the routed experts, which transformers 5 holds as 3-D parameters that bitsandbytes leaves alone."""
+        """Weights of the routed experts: in transformers 5 3-D parameters, which bitsandbytes leaves alone."""
         if self.experts is None:
             return 0
         sparse = self.layers - self.experts.dense_layers

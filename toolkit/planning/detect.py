@@ -60,7 +60,9 @@ def detect(machine: Machine | None = None, *, ask_torch: bool = False) -> Device
     if device := detect_nvidia(machine):
         return device
     amd = machine.system == "Linux" and machine.read("/sys/module/amdgpu/initstate") is not None
-    if (ask_torch or "torch" in sys.modules or (amd and machine.has_module("torch"))) and (device := detect_with_torch()):
+    if (ask_torch or "torch" in sys.modules or (amd and machine.has_module("torch"))) and (
+        device := detect_with_torch()
+    ):
         return device
     if machine.has_module("torch_npu") and (device := detect_ascend()):
         return device
@@ -70,7 +72,7 @@ def detect(machine: Machine | None = None, *, ask_torch: bool = False) -> Device
 
 
 def detect_nvidia(machine: Machine) -> Device | None:
-    """The smallest visible NVIDIA GPU; None when nvidia-smi is absent, fails, or CUDA_VISIBLE_DEVICES hides them all."""
+    """The smallest visible NVIDIA GPU; None when nvidia-smi is absent or fails, or CUDA_VISIBLE_DEVICES hides all."""
     visible = machine.environment.get("CUDA_VISIBLE_DEVICES")
     wanted = [part.strip() for part in visible.split(",")] if visible is not None else []
     by_index = all(part.isdecimal() for part in wanted)

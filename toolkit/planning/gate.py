@@ -44,7 +44,7 @@ def grant(verdict: Verdict, recipe: Recipe, acknowledgement: str | None = None) 
         hint = "change the base or the use; an acknowledgement does not lift this"
         raise Refused(_sentence(verdict), exit_code=3, where=recipe.path, hint=hint)
     if verdict.level == "needs-review" and not (acknowledgement and acknowledgement.strip()):
-        hint = "answer the questions in `use:`, or have it reviewed and pass --acknowledge \"who, ticket\""
+        hint = 'answer the questions in `use:`, or have it reviewed and pass --acknowledge "who, ticket"'
         raise Refused(_sentence(verdict), exit_code=4, where=recipe.path, hint=hint)
     return Permit(
         granted=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -20,7 +20,9 @@ GIB = 2**30
 # NVIDIA cards without ECC reserve is 0.96, the median 0.98.
 UNKNOWN_CARD_SHARE = 0.97
 
-_VENDOR_WORDS = frozenset(("nvidia", "geforce", "tesla", "amd", "instinct", "radeon", "huawei", "ascend", "apple", "generation"))
+_FILLERS = frozenset(
+    ("nvidia", "geforce", "tesla", "amd", "instinct", "radeon", "huawei", "ascend", "apple", "generation", "class")
+)
 _BOARDS = frozenset(("sxm", "pcie", "nvl"))
 _BEFORE_AMPERE = re.compile(r"\b(?:GTX|TITAN|RTX 20\d\d|Quadro (?:RTX|[A-Z]+\d+)|[KMPTV]\d{1,3})\b", re.IGNORECASE)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*gi?b?\Z", re.IGNORECASE)
@@ -185,4 +187,14 @@ def _words(name: str) -> frozenset[str]:
     text = re.sub(r"\b(\d{4})(ti|d|super)\b", r"\1 \2", text)
     text = re.sub(r"\b(\d+)\s*gi?b\b", r"\1gb", text)
     text = re.sub(r"\([^)]*\)", lambda group: group[0] if "class" in group[0] else " ", text)
-    return frozenset(re.findall(r"[a-z0-9.]+", text)) - _VENDOR_WORDS - {"class"}
+    return frozenset(re.findall(r"[a-z0-9.]+", text)) - _FILLERS
+
+
+def gib(size: float) -> str:
+    """Bytes as people read them here: `14.2 GiB`, and MiB below a tenth."""
+    return f"{size / GIB:.1f} GiB" if size >= 0.1 * GIB else f"{size / 2**20:.0f} MiB"
+
+
+def billions(count: int) -> str:
+    """A number of parameters as people say it: `7.6 B`, `494 M`."""
+    return f"{count / 1e9:.1f} B" if count >= 999_500_000 else f"{count / 1e6:.1f} M"

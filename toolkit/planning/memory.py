@@ -40,8 +40,8 @@ _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32768  # a tile of the head's logits, as 
 
 CONTEXT_BYTES = GIB // 2  # CUDA context and cuBLAS workspaces: 0.4 to 0.6 GiB on A100 and H100, less on a T4
 
-# nvidia-smi stood 11 % (at most 14 %) above the allocated peak in 27 public A100 runs with a fused loss, and runs got by
-# with 5 % because cached blocks are released under pressure.
+# In 27 public A100 runs with a fused loss nvidia-smi stood 11 % (at most 14 %) above the allocated peak; runs got by
+# with 5 %, as cached blocks are released under pressure.
 _COMFORTABLE, _TIGHT = 1.14, 1.05
 
 
@@ -73,8 +73,8 @@ def estimate(
 ) -> MemoryEstimate:
     """Peak memory of training steps after the first (optimiser states exist) on one device.
 
-    `adapter` is lora or qlora (NF4 with double quantisation), `batch` x `length` tokens form one micro-batch, `dtype` is
-    that of base and activations. From `accumulation` 2 on, gradients outlive the backward pass. `masked` says that
+    `adapter` is lora or qlora (NF4 with double quantisation), `batch` x `length` tokens form one micro-batch, `dtype`
+    is that of base and activations. From `accumulation` 2 on, gradients outlive the backward pass. `masked` says that
     rows are padded or packed. Raises InvalidInput for a dtype, loss, adapter or optimizer that it has no form for.
     """
     _check(adapter, dtype, adapter_dtype, loss, optimizer)
@@ -98,12 +98,12 @@ def estimate(
     sparse = layer_bytes(shape, setting, sparse=True) if shape.dense_layers < shape.layers else None
     kinds = [layer for layer in (dense, sparse) if layer is not None]
     if checkpointing:
-        before = element * shape.layers * shape.hidden * tokens  # every layer's input; one layer at a time is recomputed
+        before = element * shape.layers * shape.hidden * tokens  # the layers' inputs; each layer is computed again
         adapter_copies = 0
     else:
         before = (dense.kept if dense else 0) * shape.dense_layers
         before += (sparse.kept if sparse else 0) * (shape.layers - shape.dense_layers)
-        adapter_copies = element * trained if dtype != adapter_dtype else 0  # autocast's 16-bit weights, kept for backward
+        adapter_copies = element * trained if dtype != adapter_dtype else 0  # autocast's 16-bit weights
 
     moments: dict[str, dict[str, int]] = {}
     for layer in kinds:
@@ -202,9 +202,11 @@ def _backward_moments(
     if adapter == "qlora" and shape.experts is None:
         matrix = element * hidden * width  # one dequantised matrix, then also its float32 scales
         scales = hidden * width // 8
-        moments.append(("MLP backward of the last layer, weights dequantised", element * tokens * (hidden + width), matrix))
-        moments.append(("MLP input backward of the last layer, weights dequantised", 8 * tokens * hidden, matrix + scales))
-        moments.append(("MLP input backward of the last layer", tokens * (20 * hidden - 8 * width), 0))
+        moments += [
+            ("MLP backward of the last layer, weights dequantised", element * tokens * (hidden + width), matrix),
+            ("MLP input backward of the last layer, weights dequantised", 8 * tokens * hidden, matrix + scales),
+            ("MLP input backward of the last layer", tokens * (20 * hidden - 8 * width), 0),
+        ]
     return moments
 
 

@@ -30,6 +30,13 @@ def prepare(recipe: Recipe, device: Device, access: Access, *, strict: bool = Fa
     return Prepared(recipe, examination, make_plan(recipe, shape_of(examination.snapshot), device))
 
 
+def require_fit(plan: Plan, where: str) -> None:
+    """Raise TkError, saying what would fit, for a plan that does not."""
+    if plan.fit == "does-not-fit":
+        hint = "; or ".join(plan.suggestions) or None
+        raise TkError(f"{plan.base} does not fit on {plan.device.name} this way", where=where, hint=hint)
+
+
 def shape_of(snapshot: Snapshot) -> Shape:
     """The shape of a base from its own configuration, else from the known bases."""
     config = snapshot.config

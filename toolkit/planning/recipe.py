@@ -7,7 +7,7 @@ are answered with ours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import cast
 
@@ -109,7 +109,7 @@ class Recipe:
         identifier = self.data.id or self.data.train
         if identifier in named:
             return self.use
-        return replace(self.use, datasets=(*self.use.datasets, DatasetUse(identifier, self.data.license)))
+        return self.use._replace(datasets=(*self.use.datasets, DatasetUse(identifier, self.data.license)))
 
     def data_path(self, name: str) -> Path | None:
         """The file or folder a data entry means: from the current folder, else from the folder that holds the recipe's
@@ -158,14 +158,18 @@ def recipe_shape() -> Record:
             "rank": Key(Number(minimum=1, maximum=1024, whole=True), "LoRA rank", default=16),
             "alpha": Key(count, "LoRA alpha; twice the rank when left out"),
             "dropout": Key(Number(minimum=0, maximum=0.9), "LoRA dropout", default=0.0),
-            "target_modules": Key(ListOf(Text()), "Module names that get an adapter; all linear matrices when left out"),
+            "target_modules": Key(
+                ListOf(Text()), "Module names that get an adapter; all linear matrices when left out"
+            ),
         },
         AdapterSettings,
         renamed={"r": "rank", "lora_r": "rank", "lora_rank": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"},
     )
     data = Record(
         {
-            "train": Key(Text(), "JSONL, JSON, CSV or Parquet file, a folder of them, or a hub data set", required=True),
+            "train": Key(
+                Text(), "JSONL, JSON, CSV or Parquet file, a folder of them, or a hub data set", required=True
+            ),
             "eval": Key(Text(), "Held-out rows from a file of their own"),
             "license": Key(Text(), "Licence of the data, SPDX where it has one"),
             "id": Key(Text(), "Name of the data set on the card"),
@@ -214,7 +218,13 @@ def recipe_shape() -> Record:
         "output": Key(Text(), "Folder of the run", required=True),
         "trust_remote_code": Key(Flag(), "Run code that comes with the base; the card will say so", default=False),
     }
-    renamed = {"model": "base", "model_name_or_path": "base", "base_model": "base", "dataset": "data", "output_dir": "output"}
+    renamed = {
+        "model": "base",
+        "model_name_or_path": "base",
+        "base_model": "base",
+        "dataset": "data",
+        "output_dir": "output",
+    }
     return Record(keys, renamed={**renamed, **{name: f"train.{new}" for name, new in _RENAMED_TRAIN.items()}})
 
 

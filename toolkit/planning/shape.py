@@ -81,7 +81,8 @@ class _Reader:
         if value is None:
             message = f"is missing; supported are {supported}"
         else:
-            message = f"{value!r} is not an architecture that tk can size{did_you_mean(value, SUPPORTED)}; supported are {supported}"
+            near = did_you_mean(value, SUPPORTED)
+            message = f"{value!r} is not an architecture that tk can size{near}; supported are {supported}"
         self._wrong("model_type", message)
         raise InvalidInput(self.problems, hint="name a base of one of these architectures")
 
@@ -100,12 +101,15 @@ class _Reader:
         if self.model_type == "qwen3" and "head_dim" not in self.config:
             return 128  # Qwen3Config's own default, which is not hidden_size / num_attention_heads
         if hidden and heads and hidden % heads:
-            self._wrong("hidden_size", f"{hidden} is not a multiple of num_attention_heads, {heads}, and head_dim is not given")
+            self._wrong("hidden_size", f"{hidden} is no multiple of the {heads} heads, and head_dim is not given")
         return hidden // heads if heads else 0
 
     def _sliding_window(self) -> int | None:
-        if self.model_type != "mistral" and not self._flag("use_sliding_window"):
-            return None
+        if self.model_type != "mistral":
+            if not self._flag("use_sliding_window"):
+                return None
+        elif "sliding_window" not in self.config:
+            return 4096  # MistralConfig's own default; later models say null
         return None if self.config.get("sliding_window") is None else self._count("sliding_window")
 
     def _experts(self, layers: int) -> Experts:

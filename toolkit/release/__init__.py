@@ -1,1 +1,1 @@
-"""What happened, and what others receive: the run record, the card, notices, bills of materials, release and verification."""
+"""What happened, and what others receive: run record, card, notices, bills of materials, release, verification."""

@@ -1,4 +1,4 @@
-"""The parts a card is made of. The card's content is built once from these; Markdown and HTML each only write them down."""
+"""The parts a card is made of. Its content is built once from these; Markdown and HTML each only write them down."""
 
 from __future__ import annotations
 

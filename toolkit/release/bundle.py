@@ -35,8 +35,19 @@ class ReleaseReport:
     name: str
     license: str
     files: tuple[str, ...]
+    copies: tuple[Copy, ...]
     fulfilments: tuple[Fulfilment, ...]
     left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def licenses(self) -> tuple[str, ...]:
+        """Ids of the licences whose texts the release carries."""
+        return tuple(dict.fromkeys(copy.terms_id for copy in self.copies if copy.kind == "license" and copy.terms_id))
+
+    @property
+    def fulfilled(self) -> tuple[str, ...]:
+        """One line for each obligation: which it is, and by what or whom it is met."""
+        return tuple(f"{item.obligation}: {item.account}" for item in self.fulfilments)
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -44,6 +55,7 @@ class ReleaseReport:
             "folder": str(self.folder),
             "name": self.name,
             "license": self.license,
+            "licenses": list(self.licenses),
             "files": list(self.files),
             "obligations": [
                 {"id": item.obligation.id, "license": item.obligation.terms.id, "how": item.how, "by": item.by}
@@ -82,11 +94,11 @@ def release(
         if not report.ok:  # what is handed over has passed the check that its receivers will run
             raise NotFulfilled("\n".join(map(str, report.problems)), where=str(target))
         files = tuple(sorted(path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file()))
-    return ReleaseReport(target, facts.name, facts.terms.hub_key, files, fulfilments, left_out)
+    return ReleaseReport(target, facts.name, facts.terms.hub_key, files, copies, fulfilments, left_out)
 
 
 def check_permit(record: Record, run_folder: Path) -> None:
-    """Raise Refused for a verdict that nobody may release under, NotFulfilled for one that is not what was permitted."""
+    """Raise Refused for a verdict that nobody may release under, NotFulfilled for one that was not permitted."""
     level = str(at(record, "verdict.verdict"))
     where = str(run_folder / "run.json")
     if level in ("prohibited", "needs-separate-license"):
@@ -105,10 +117,7 @@ def refuse_open(fulfilments: tuple[Fulfilment, ...]) -> None:
     """Raise NotFulfilled with one line for each obligation that is open: clause, what is owed, what to do next."""
     still_open = [item for item in fulfilments if not item.fulfilled]
     if still_open:
-        lines = (
-            f"{item.obligation.id} ({item.obligation.terms.id}, {item.obligation.clause}): {item.obligation.text or 'owed'}\n    {item.todo}"
-            for item in still_open
-        )
+        lines = (f"{item.obligation}: {item.obligation.text or 'owed'}\n    {item.todo}" for item in still_open)
         count = "1 obligation is" if len(still_open) == 1 else f"{len(still_open)} obligations are"
         raise NotFulfilled(f"{count} not fulfilled, so nothing was released:\n" + "\n".join(lines))
 
@@ -144,7 +153,7 @@ def _copy_adapter(facts: Facts, run_folder: Path, staging: Path) -> tuple[tuple[
 
 
 def _public_config(facts: Facts, source: Path) -> str:
-    """PEFT's configuration with the base that others can load, at the revision it was trained on; all else as it was."""
+    """PEFT's configuration with the base that others can load, at the revision trained on; all else as it was."""
     config = read_json(source)
     if not isinstance(config, dict):
         raise TkError("is not a PEFT configuration", where=str(source))

@@ -1,4 +1,4 @@
-"""The model card as one HTML file that needs nothing else: no scripts, no fonts, no requests; made for print as well."""
+"""The model card as one HTML file that needs nothing else: no scripts, fonts or requests; made for print as well."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from toolkit.release.obligations import Fulfilment, fulfil_on_paper
 from toolkit.release.record import Record, at
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --line: #d9d9e0; --page: #ffffff; --pane: #f6f6f8; --mark: #0b6e4f; }
+:root {
+  color-scheme: light dark;
+  --ink: #1c2024; --soft: #60646c; --line: #d9d9e0; --page: #ffffff; --pane: #f6f6f8; --mark: #0b6e4f;
+}
 @media (prefers-color-scheme: dark) {
   :root { --ink: #edeef0; --soft: #b0b4ba; --line: #43484e; --page: #16181b; --pane: #212529; --mark: #5bc8a0; }
 }
@@ -36,12 +39,15 @@ main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.25rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
 .badges { display: flex; flex-wrap: wrap; gap: .5rem; margin: 0 0 1.25rem; padding: 0; list-style: none; }
-.badges li { border: 1px solid var(--line); border-radius: 1rem; padding: .1rem .75rem; font-size: .85rem; color: var(--soft); }
+.badges li { border: 1px solid var(--line); border-radius: 1rem; padding: .1rem .75rem; }
+.badges li { font-size: .85rem; color: var(--soft); }
 .badges b { color: var(--ink); font-weight: 600; }
-.display { margin: 1rem 0; padding: .75rem 1rem; border-left: 4px solid var(--mark); background: var(--pane); font-size: 1.15rem; font-weight: 600; }
+.display { margin: 1rem 0; padding: .75rem 1rem; border-left: 4px solid var(--mark); background: var(--pane); }
+.display { font-size: 1.15rem; font-weight: 600; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; margin: .75rem 0; font-size: .92rem; }
-th, td { text-align: left; vertical-align: top; padding: .45rem .75rem .45rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: .45rem .75rem .45rem 0; }
+th, td { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th { color: var(--soft); font-weight: 600; overflow-wrap: normal; }
 td { white-space: pre-line; }
 td:first-child { min-width: 8rem; }
@@ -53,7 +59,10 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 @media print {
   :root { --ink: #000; --soft: #444; --line: #bbb; --page: #fff; --pane: #fff; --mark: #000; }
   body { font-size: 10pt; } main { max-width: none; padding: 0; }
-  h2 { break-after: avoid; } tr, pre, .display { break-inside: avoid; } .wide { overflow: visible; } pre { white-space: pre-wrap; }
+  h2 { break-after: avoid; }
+  tr, pre, .display { break-inside: avoid; }
+  .wide { overflow: visible; }
+  pre { white-space: pre-wrap; }
 }
 """
 
@@ -81,7 +90,8 @@ def html_card(facts: Facts, fulfilments: Iterable[Fulfilment]) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<style>{_STYLE}</style>\n</head>\n'
         f'<body>\n<main>\n<h1>{title}</h1>\n<ul class="badges">{chips}</ul>\n{body}\n'
-        f"<footer>Made from the run record by {html.escape(facts.tool)} {html.escape(facts.tool_version)}. Not legal advice.</footer>\n"
+        f"<footer>Made from the run record by {html.escape(facts.tool)} {html.escape(facts.tool_version)}. "
+        "Not legal advice.</footer>\n"
         "</main>\n</body>\n</html>\n"
     )
 

@@ -122,7 +122,7 @@ def _licence(facts: Facts, fulfilments: tuple[Fulfilment, ...]) -> tuple[Block, 
         blocks.append(Paragraph(line(words)))
     rows = [
         (
-            line(item.work or facts.base.name),
+            line(item.work),
             line(item.role),
             line(item.terms.name),
             line(Code(item.terms.spdx)),
@@ -142,7 +142,7 @@ def _licence(facts: Facts, fulfilments: tuple[Fulfilment, ...]) -> tuple[Block, 
                     else item.obligation.terms.name
                 ),
                 line(item.obligation.text),
-                line(_how(item)),
+                line(item.account),
             )
             for item in fulfilments
         ]
@@ -150,12 +150,6 @@ def _licence(facts: Facts, fulfilments: tuple[Fulfilment, ...]) -> tuple[Block, 
     else:
         blocks.append(Paragraph(line("The stated use triggers no obligation.")))
     return tuple(blocks)
-
-
-def _how(item: Fulfilment) -> str:
-    if not item.fulfilled:
-        return f"open: {item.todo}"
-    return f"attested by {item.by}" if item.how == "attested" else item.by
 
 
 def _evaluation(facts: Facts) -> tuple[Block, ...]:

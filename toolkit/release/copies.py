@@ -116,7 +116,7 @@ def _place(kind: str, terms_id: str | None, source: Path) -> str:
 
 
 def _free(path: str, taken: Mapping[str, object]) -> str:
-    """`path`, or the first of `path-2`, `path-3` … that is free: two works may carry two MIT texts with other holders."""
+    """`path`, or the first of `path-2`, `path-3` … that is free: two MIT texts may name two holders."""
     place = PurePosixPath(path)
     number = 2
     while path in taken:

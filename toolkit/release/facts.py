@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -22,7 +22,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """A licence that survives in the lineage: which, of which work, in which role (model, adapter, outputs, dataset)."""
+    """A licence that survives in the lineage: of which work, in which role (model, adapter, outputs, dataset)."""
 
     terms: NamedTerms
     role: str
@@ -40,6 +40,10 @@ class Obligation:
     text: str
     value: str | None
     check: str
+
+    def __str__(self) -> str:
+        where = f"{self.terms.id} {self.clause}".strip()
+        return f"{self.id} ({where})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class Facts:
 
     @property
     def concluded(self) -> str:
-        """SPDX expression of every licence that holds for the release: its own and those of the works it descends from."""
+        """SPDX expression of every licence that holds: the release's own and those of the works it descends from."""
         own = () if self.terms.id in ("several", "unknown") else (self.terms,)
         return expression((*own, *self.governing))
 
@@ -117,6 +121,16 @@ def facts_of(record: Record, name: str | None = None) -> Facts:
     effective = tuple(
         Effective(_terms(entry), str(entry["role"]), text(entry, "from") or "", text(entry, "evidence") or "")
         for entry in entries_of(record, "verdict.effective_licenses")
+    )
+    base = _base(record, effective)
+    said = str(at(record, "base.id"))
+    effective = tuple(
+        replace(
+            item,
+            work=base.name if item.work in (said, "") else item.work,
+            evidence=item.evidence.replace(said, base.name),
+        )
+        for item in effective
     )
     spdx = {item.terms.id: item.terms for item in effective}
     obligations = tuple(
@@ -140,7 +154,7 @@ def facts_of(record: Record, name: str | None = None) -> Facts:
         finished=_moment(record, "finished"),
         tool=str(at(record, "tool.name")),
         tool_version=str(at(record, "tool.version")),
-        base=_base(record, effective),
+        base=base,
         data=_data(record),
         effective=effective,
         obligations=obligations,
@@ -169,7 +183,7 @@ def base_summary(files: Mapping[str, str]) -> str:
 def _shown(
     record: Record, governing: tuple[NamedTerms, ...], planned: NamedTerms | None, obligations: tuple[Obligation, ...]
 ) -> NamedTerms:
-    """The licence on the card: the planned one where every model licence is permissive, else the strictest of the lineage.
+    """The licence on the card: the planned one where every model licence is permissive, else the strictest of them.
 
     A card that shows the planned licence of a Llama or Gemma derivative would hide the base's terms, which travel on.
     """
@@ -199,7 +213,7 @@ def _terms(entry: Mapping[str, object]) -> NamedTerms:
 
 
 def _base(record: Record, effective: tuple[Effective, ...]) -> Base:
-    """A local path says nothing to others and may tell too much: a folder goes by its published origin or its own name."""
+    """A local path says nothing to others and may tell too much: a folder goes by its origin or its own name."""
     name, source = str(at(record, "base.id")), str(at(record, "base.source"))
     if source == "folder":
         known = [item.work for item in effective if item.role == "model" and is_hub_id(item.work) and item.work != name]

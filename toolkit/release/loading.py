@@ -13,9 +13,7 @@ def how_to_load(facts: Facts) -> tuple[Block, ...]:
     if not facts.base.is_hub and not facts.base.name.startswith("embedded:"):
         blocks.append(
             Paragraph(
-                line(
-                    "The base is not on a public hub: it is the folder whose files have the digests in this release's provenance."
-                )
+                line("The base is on no public hub: it is the folder whose files have the digests in the provenance.")
             )
         )
     return tuple(blocks)
@@ -45,7 +43,7 @@ def loading_code(facts: Facts) -> str:
         setup.append(
             "in_four_bits = BitsAndBytesConfig(\n"
             '    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,\n'
-            f"    bnb_4bit_compute_dtype=torch.{compute},\n)  # as it was trained; leave it out to load the base unquantised"
+            f"    bnb_4bit_compute_dtype=torch.{compute},\n)  # as it was trained; leave it out for an unquantised base"
         )
         arguments.append("quantization_config=in_four_bits")
     if at(facts.record, "recipe.resolved.trust_remote_code"):

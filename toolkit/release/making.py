@@ -80,7 +80,8 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
         (
             line("Method"),
             line(
-                f"{method}, {facts.adapter_type}, rank {at(record, 'adapter.rank')}, alpha {at(record, 'adapter.alpha')}"
+                f"{method}, {facts.adapter_type}, "
+                f"rank {at(record, 'adapter.rank')}, alpha {at(record, 'adapter.alpha')}"
             ),
         )
     )

@@ -19,10 +19,7 @@ def render_notice(facts: Facts, copies: Iterable[Copy]) -> str:
         "The files of this release were made or modified for it; they are not the files of the base model.\n"
     )
     if facts.effective:
-        lines = (
-            f"- {item.work or facts.base.name} ({item.role}): {item.terms.name} [{item.terms.spdx}]"
-            for item in facts.effective
-        )
+        lines = (f"- {item.work} ({item.role}): {item.terms.name} [{item.terms.spdx}]" for item in facts.effective)
         parts.append("Works and their terms:\n" + "\n".join(dict.fromkeys(lines)) + "\n")
     credited = [dataset for dataset in facts.data if dataset.terms]
     if credited:

@@ -1,4 +1,4 @@
-"""How each obligation of the verdict is met by a release: by what the release carries, by a person's word, or not yet."""
+"""How a release meets each obligation of the verdict: by what it carries, by a person's word, or not yet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "obligations.json"
 CARD = "README.md"
 NOTICE = "NOTICE"
 
-# What a release does for an obligation without being told: carry the licence's text, say it in NOTICE, say it on the card.
+# What a release does for an obligation by itself: carry the licence's text, say it in NOTICE, say it on the card.
 NEEDS_TEXT = frozenset({"license-copy", "apache-notice", "mit-notice", "retain-notices", "passthrough-restrictions"})
 IN_NOTICE = frozenset(
     {"notice-file", "apache-notice", "mit-notice", "retain-notices", "mark-changes", "trademark-notice", "odc-notice",
@@ -28,7 +28,6 @@ ON_CARD = frozenset(
 )  # fmt: skip
 ON_NAME = frozenset({"name-prefix", "no-qwen-primary-name"})
 
-# Carrying a copy of the licence is all these ask for; where the data says `automatic` without a text, nothing stands for them.
 _KNOWN = NEEDS_TEXT | IN_NOTICE | ON_CARD | ON_NAME
 
 
@@ -45,6 +44,13 @@ class Fulfilment:
     @property
     def fulfilled(self) -> bool:
         return self.todo is None
+
+    @property
+    def account(self) -> str:
+        """How it is met, in words."""
+        if not self.fulfilled:
+            return f"open: {self.todo}"
+        return f"attested by {self.by}" if self.how == "attested" else self.by
 
     def to_json(self, digests: Mapping[str, str]) -> dict[str, object]:
         """The entry of obligations.json; `digests` are the SHA-256 of the release's files."""
@@ -130,7 +136,9 @@ def _own_part(owed: Obligation, facts: Facts, copies: tuple[Copy, ...]) -> tuple
         copy = text_of(copies, owed.terms.id)
         if copy is None:
             source = f" (found at {owed.terms.url})" if owed.terms.url else ""
-            return (), f"{facts.base.name} came without the text{source}: --license-file {owed.terms.id}=PATH"
+            nameless = next((copy.path for copy in copies if copy.kind == "license" and copy.terms_id is None), None)
+            had = f"has a text that was not recognised as it ({nameless})" if nameless else "came without its text"
+            return (), f"{facts.base.name} {had}{source}: --license-file {owed.terms.id}=PATH"
         evidence.append(copy.path)
     if owed.id in IN_NOTICE or (owed.value and owed.id not in _KNOWN):
         evidence.append(NOTICE)

@@ -28,7 +28,7 @@ _PARAMETERS = "predicate.buildDefinition.internalParameters"
 
 
 def obligation_problems(folder: Path, paper: object, statement: object) -> Iterator[tuple[str, str]]:
-    """(file, what is wrong) for the obligations of a release folder; `statement` is its provenance, None when unreadable."""
+    """(file, what is wrong) for the obligations of a release; `statement` is its provenance, None when unreadable."""
     if at(paper, "schema") != SCHEMA or not isinstance(at(paper, "obligations"), list):
         yield FILE, f"is not a list of obligations of the schema {SCHEMA}"
         return

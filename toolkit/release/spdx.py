@@ -139,7 +139,7 @@ def _base(inventory: Inventory) -> Package:
         copyright_text=_nothing(),
         external_references=_purl(inventory.base_purl),
         primary_package_purpose=PackagePurpose.OTHER,
-        comment=f"Base model. The checksum is that of its file list as canonical JSON {{name: sha256}}; its files:\n{listing}",
+        comment=f"Base model. The checksum is that of its file list as canonical JSON; its files:\n{listing}",
     )
 
 

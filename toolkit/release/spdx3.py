@@ -32,7 +32,7 @@ def make_spdx3(inventory: Inventory) -> dict[str, Any]:
 
 
 def spdx3_problems(document: object) -> list[str]:
-    """What is wrong with a document: that the model cannot read it, or packages without exactly one licence of each kind."""
+    """What is wrong: that the model cannot read the document, or packages without one licence of each kind."""
     from spdx_python_model import v3_0_1 as spdx
 
     graph = document.get("@graph") if isinstance(document, Mapping) else None
@@ -93,7 +93,9 @@ class _Writer:
         bom.element = list(self.elements)
         document = self.add(
             spdx.SpdxDocument, "document", name=facts.name, rootElement=[bom],
-            profileConformance=[profiles.core, profiles.software, profiles.simpleLicensing, profiles.ai, profiles.dataset],
+            profileConformance=[
+                profiles.core, profiles.software, profiles.simpleLicensing, profiles.ai, profiles.dataset,
+            ],
         )  # fmt: skip
         document.element = [element for element in self.elements if element is not document]
         return [self.info, *self.elements]
@@ -105,7 +107,8 @@ class _Writer:
         package = self.add(
             spdx.ai_AIPackage, "release", name=facts.name, summary=inventory.summary,
             software_packageVersion=inventory.version, software_primaryPurpose=spdx.software_SoftwarePurpose.model,
-            software_copyrightText="NOASSERTION", suppliedBy=maker, builtTime=facts.finished, releaseTime=facts.finished,
+            software_copyrightText="NOASSERTION", suppliedBy=maker,
+            builtTime=facts.finished, releaseTime=facts.finished,
             ai_typeOfModel=["transformer", facts.adapter_type], ai_hyperparameter=entries, ai_metric=metrics,
             ai_informationAboutTraining=f"{facts.adapter_type} over {facts.base.name}; see README.md",
             ai_limitation="Assessed only on held-out rows of its own kind of data; see README.md.",

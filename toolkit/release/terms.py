@@ -7,12 +7,11 @@ the catalogue does not know (its file was renamed, or the run is older) keeps it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from toolkit.files.shipped import shipped
-from toolkit.files.strict_yaml import load_text
+from toolkit.licensing.library import library
+from toolkit.licensing.terms import TermsHead
 
 # Licences that let a derivative carry other terms as long as notices are kept. Only under these may a release show the
 # licence planned for it instead of the base's own.
@@ -54,29 +53,35 @@ class NamedTerms:
 
 def named(terms_id: str, spdx: str | None = None) -> NamedTerms:
     """The names of a licence by its id in the catalogue; `spdx` is what a verdict says about it."""
-    head = _head(terms_id)
-    code = spdx if spdx and _is_listed_or_ref(spdx) else str(head.get("spdx") or "")
-    if not _is_listed_or_ref(code):
-        code = listed(terms_id) or f"LicenseRef-{_reference(terms_id)}"
-    hub = head.get("hub")
-    keys = _texts(hub, "license")
-    names = _texts(hub, "license_name")
-    own = [key for key in keys if key != "other"]
-    fallback = "other" if keys or code.startswith("LicenseRef-") else code.lower()
-    return NamedTerms(
-        id=terms_id,
-        name=str(head.get("name") or (code if not code.startswith("LicenseRef-") else terms_id)),
-        spdx=code,
-        url=str(head["url"]) if head.get("url") else None,
-        hub_key=own[0] if own else fallback,
-        hub_name=names[0] if names else terms_id,
-    )
+    shelf = library()
+    return _name(terms_id, shelf.head(terms_id) if terms_id in shelf.ids else None, spdx)
 
 
 def declared(words: str) -> NamedTerms:
     """The licence that somebody wrote down for data or for a planned release, such as `CC-BY-4.0` or `internal`."""
+    slug, shelf = words.strip().lower(), library()
+    head = shelf.head(slug) if slug in shelf.ids else shelf.declared(words)
+    if head is not None:
+        return _name(head.id, head, None)
     code = listed(words)
-    return named(words.strip().lower() if code or _head(words.strip().lower()) else words.strip(), code)
+    return _name(code.lower() if code else words.strip(), None, code)
+
+
+def _name(terms_id: str, head: TermsHead | None, spdx: str | None) -> NamedTerms:
+    code = spdx or (head.spdx if head else "")
+    if not _is_listed_or_ref(code):
+        code = listed(terms_id) or f"LicenseRef-{_reference(terms_id)}"
+    keys = head.hub_keys if head else ()
+    own = [key for key in keys if key != "other"]
+    fallback = "other" if keys or code.startswith("LicenseRef-") else code.lower()
+    return NamedTerms(
+        id=terms_id,
+        name=head.name if head else terms_id if code.startswith("LicenseRef-") else code,
+        spdx=code,
+        url=head.url if head else None,
+        hub_key=own[0] if own else fallback,
+        hub_name=head.hub_names[0] if head and head.hub_names else terms_id,
+    )
 
 
 def unknown() -> NamedTerms:
@@ -98,22 +103,6 @@ def listed(words: str) -> str | None:
     except Exception:  # the parser raises several unrelated classes for text that is no expression
         return None
     return str(parsed) if parsed is not None and " " not in str(parsed) else None
-
-
-@cache
-def _head(terms_id: str) -> Mapping[str, object]:
-    """What stands above `rules:` in the licence's file; empty when the catalogue has no such file."""
-    path = shipped("licenses") / f"{terms_id}.yaml"
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", terms_id) or not path.is_file():
-        return {}
-    head = re.split(r"^rules:", path.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[0]
-    value = load_text(head, str(path)).value
-    return value if isinstance(value, Mapping) else {}
-
-
-def _texts(value: object, key: str) -> list[str]:
-    found = value.get(key) if isinstance(value, Mapping) else None
-    return [str(item) for item in found] if isinstance(found, list) else [str(found)] if found else []
 
 
 def _is_listed_or_ref(code: str) -> bool:

@@ -45,11 +45,11 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The outcome of a verification. `checked` counts files; `signed` tells that there is a signature, not that it holds."""
+    """The outcome. `files` counts those checked; `signed` tells that there is a signature, not that it holds."""
 
     folder: Path
     name: str | None
-    checked: int
+    files: int
     signed: bool
     problems: tuple[Damage, ...]
 
@@ -63,7 +63,7 @@ class VerifyReport:
             "folder": str(self.folder),
             "release": self.name,
             "verified": self.ok,
-            "checked": self.checked,
+            "files": self.files,
             "signed": self.signed,
             "problems": [{"file": problem.file, "what": problem.what} for problem in self.problems],
         }
@@ -108,16 +108,20 @@ def _present(folder: Path, problems: list[Damage]) -> set[str]:
     return found
 
 
-def _read(folder: Path, name: str, problems: list[Damage]) -> object:
+def _read(folder: Path, name: str, problems: list[Damage]) -> Mapping[str, object] | None:
     """A JSON paper, or None with the problem noted."""
     if not (folder / name).is_file():
         problems.append(Damage(name, "is missing"))
         return None
     try:
-        return read_json(folder / name)
+        paper = read_json(folder / name)
     except TkError as error:
-        problems.append(Damage(name, str(error.message)))
+        problems.append(Damage(name, error.message))
         return None
+    if not isinstance(paper, Mapping):
+        problems.append(Damage(name, "is not a JSON object"))
+        return None
+    return paper
 
 
 def _subjects(statement: object, problems: list[Damage]) -> dict[str, str]:

@@ -93,14 +93,18 @@ def align_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end
     A base that was not instruction-tuned ends texts with one token and, under a chat template, turns with another;
     the tokenizer saved with the adapter then names the latter, so that a server stops where training did.
     """
+    from transformers import GenerationConfig
+
     if end_of_turn is not None:
         tokenizer.eos_token = end_of_turn
     configured = model.generation_config.eos_token_id
     known = configured if isinstance(configured, list) else [configured]
     stops = tuple(dict.fromkeys(token for token in (tokenizer.eos_token_id, *known) if token is not None))
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.generation_config.eos_token_id = list(stops)
+    # A fresh one: `generate` fills what a call leaves open from here, and publishers set temperatures and penalties.
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=list(stops), pad_token_id=tokenizer.pad_token_id
+    )
     return stops
 
 

@@ -22,7 +22,6 @@ class Settings:
     device: str  # cuda | rocm | npu | mps | cpu
     attention: str
     optimizer: str
-    loss: str  # chunked | logits
     learning_rate: float
     scheduler: str
     warmup: float
@@ -57,7 +56,6 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         device=device,
         attention=str(value["attention"]),
         optimizer=str(value["optimizer"]),
-        loss=str(value["loss"]),
         learning_rate=float(value["learning_rate"]),
         scheduler=train.scheduler,
         warmup=train.warmup,

@@ -1,0 +1,181 @@
+"""The choices of a plan that memory does not decide, each with its reason, and the checks of a recipe's overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from toolkit.errors import Problem
+from toolkit.files.schema import did_you_mean
+from toolkit.planning.gpu import Device, billions, gib
+from toolkit.planning.memory import OPTIMIZER_BYTES
+from toolkit.planning.recipe import Recipe, TrainSettings
+from toolkit.planning.shape import Shape
+
+ASKED = "as the recipe says"
+_LARGE = 30_000_000_000
+_DEFAULT_LENGTH = TrainSettings().max_length
+_BITSANDBYTES_KINDS = ("cuda", "rocm", "mps", "cpu")  # bitsandbytes 0.50 has no backend for Ascend
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A decision and its reason."""
+
+    value: str | int | float | bool | tuple[str, ...]
+    why: str
+
+    def to_json(self) -> dict[str, object]:
+        return {"value": list(self.value) if isinstance(self.value, tuple) else self.value, "why": self.why}
+
+
+def fixed_choices(recipe: Recipe, shape: Shape, device: Device) -> dict[str, Choice]:
+    """Every choice that does not depend on what fits. The recipe must have passed `override_problems`."""
+    rank = recipe.adapter.rank
+    return {
+        "dtype": _dtype(recipe, device),
+        "target_modules": _targets(recipe, shape),
+        "rank": Choice(rank, f"{ASKED}; 16 where it says nothing"),
+        "alpha": _alpha(recipe),
+        "learning_rate": _learning_rate(recipe, shape),
+        "packing": _packing(recipe, device),
+        "max_length": _max_length(recipe, shape),
+        "attention": Choice("sdpa", "part of torch; no other kernel has to be installed"),
+        "optimizer": _optimizer(recipe),
+    }
+
+
+def adapter_types(recipe: Recipe, shape: Shape, device: Device) -> tuple[str, ...]:
+    """The adapters to try, the preferred one first."""
+    if recipe.adapter.type != "auto":
+        return (recipe.adapter.type,)
+    if shape.quantization == "bitsandbytes":
+        return ("qlora",)
+    return ("lora", "qlora") if can_quantise(device) else ("lora",)
+
+
+def can_quantise(device: Device) -> bool:
+    """Whether bitsandbytes runs on such a device."""
+    return device.kind in _BITSANDBYTES_KINDS
+
+
+def override_problems(recipe: Recipe, shape: Shape, device: Device) -> Iterator[Problem]:
+    """What a recipe asks for that this base or this device cannot do."""
+    where = recipe.path
+    train, adapter = recipe.train, recipe.adapter
+    if shape.quantization not in (None, "bitsandbytes"):
+        text = f"its weights are stored as {shape.quantization}, and adapters train on 16-bit weights; name such a base"
+        yield Problem("recipe.base", text, where)
+    if adapter.type == "lora" and shape.quantization == "bitsandbytes":
+        text = "the base is stored in 4 or 8 bits; lora needs the 16-bit base it came from, qlora takes this one"
+        yield Problem("recipe.adapter.type", text, where)
+    if adapter.type == "qlora" and not can_quantise(device):
+        yield Problem("recipe.adapter.type", f"qlora needs bitsandbytes, which does not run on {device.name}", where)
+    if train.dtype == "bfloat16" and not device.bf16 and device.kind != "cpu":
+        yield Problem("recipe.train.dtype", f"{device.name} has no bfloat16 hardware; use float16", where)
+    if train.dtype == "float16" and device.kind == "cpu":
+        yield Problem("recipe.train.dtype", "float16 does not train on a CPU; use float32", where)
+    if train.optimizer is not None and train.optimizer not in OPTIMIZER_BYTES:
+        near = did_you_mean(train.optimizer, OPTIMIZER_BYTES)
+        text = f"{train.optimizer!r} is not an optimiser that tk can size{near}; known are {', '.join(OPTIMIZER_BYTES)}"
+        yield Problem("recipe.train.optimizer", text, where)
+    elif train.optimizer is not None and _needs_bitsandbytes(train.optimizer) and not can_quantise(device):
+        text = f"{train.optimizer} needs bitsandbytes, which does not run on {device.name}"
+        yield Problem("recipe.train.optimizer", text, where)
+    if train.micro_batch_size is not None and train.batch_size % train.micro_batch_size:
+        text = f"{train.micro_batch_size} does not divide batch_size, {train.batch_size}"
+        yield Problem("recipe.train.micro_batch_size", text, where)
+    if train.max_length > shape.max_positions and train.max_length != _DEFAULT_LENGTH:
+        text = f"{train.max_length} tokens are more than the {shape.max_positions} positions of the base"
+        yield Problem("recipe.train.max_length", text, where)
+    yield from _target_problems(recipe, shape)
+
+
+def _target_problems(recipe: Recipe, shape: Shape) -> Iterator[Problem]:
+    known = shape.linear_targets()
+    for name in recipe.adapter.target_modules or ():
+        if name in known or name == "all-linear":
+            continue
+        if name in ("lm_head", "embed_tokens"):
+            text = f"{name} cannot be adapted: the chunked loss and tied heads would not see the adapter"
+        elif shape.experts is not None and name in ("gate_proj", "up_proj", "down_proj", "gate"):
+            text = f"{name} would adapt all routed experts or the router; choose from {', '.join(known)}"
+        else:
+            near = did_you_mean(name, known)
+            text = f"{name!r} is not a matrix of {shape.model_type}{near}; there are {', '.join(known)}"
+        yield Problem("recipe.adapter.target_modules", text, recipe.path)
+    if recipe.adapter.target_modules == ():
+        yield Problem("recipe.adapter.target_modules", "is empty: nothing would be trained", recipe.path)
+
+
+def _needs_bitsandbytes(optimizer: str) -> bool:
+    return "8bit" in optimizer or optimizer.startswith("paged")
+
+
+def _dtype(recipe: Recipe, device: Device) -> Choice:
+    if recipe.train.dtype != "auto":
+        slow = recipe.train.dtype == "bfloat16" and device.kind == "cpu" and not device.bf16
+        return Choice(recipe.train.dtype, ASKED + ("; slow, this CPU has no native bfloat16" if slow else ""))
+    if device.kind == "cpu":
+        why = "this CPU has no native bfloat16, which would be several times slower"
+        if device.bf16:
+            why = "on a CPU a recipe trains the same everywhere; this one could also do bfloat16, if asked"
+        return Choice("float32", why)
+    if device.bf16:
+        return Choice("bfloat16", f"{device.name} computes in bfloat16; adapters stay in float32")
+    return Choice("float16", f"{device.name} has no bfloat16 hardware; adapters stay in float32")
+
+
+def _targets(recipe: Recipe, shape: Shape) -> Choice:
+    asked = recipe.adapter.target_modules
+    if asked is not None and asked != ("all-linear",):
+        return Choice(tuple(dict.fromkeys(asked)), ASKED)
+    if shape.experts is None:
+        return Choice(shape.linear_targets(), "every linear matrix of the layers; query and value alone learn less")
+    why = (
+        f"the attention matrices: adapting {shape.experts.count} routed experts would multiply the adapter, "
+        "and the router stays as it is"
+    )
+    return Choice(shape.linear_targets(), why)
+
+
+def _alpha(recipe: Recipe) -> Choice:
+    if recipe.adapter.alpha is not None:
+        return Choice(recipe.adapter.alpha, ASKED)
+    return Choice(2 * recipe.adapter.rank, "twice the rank")
+
+
+def _learning_rate(recipe: Recipe, shape: Shape) -> Choice:
+    if recipe.train.learning_rate is not None:
+        return Choice(recipe.train.learning_rate, ASKED)
+    if shape.parameters >= _LARGE:
+        return Choice(1e-4, f"usual for LoRA from 30 B parameters on; this base has {billions(shape.parameters)}")
+    return Choice(2e-4, "usual for LoRA below 30 B parameters; ten times what full fine-tuning takes")
+
+
+def _packing(recipe: Recipe, device: Device) -> Choice:
+    if recipe.train.packing is not None:
+        return Choice(recipe.train.packing, ASKED)
+    if device.kind == "cpu":
+        return Choice(False, "rows are padded so that batch_size counts examples; packing is faster, if asked")
+    return Choice(False, "without a flash-attention kernel packed rows need a mask of max_length squared")
+
+
+def _max_length(recipe: Recipe, shape: Shape) -> Choice:
+    asked = recipe.train.max_length
+    if asked > shape.max_positions:  # only the default gets here
+        return Choice(shape.max_positions, f"the base has {shape.max_positions} positions")
+    if asked == _DEFAULT_LENGTH:
+        return Choice(asked, f"the default; the base has {shape.max_positions} positions")
+    return Choice(asked, ASKED)
+
+
+def _optimizer(recipe: Recipe) -> Choice:
+    if recipe.train.optimizer is not None:
+        return Choice(recipe.train.optimizer, ASKED)
+    return Choice("adamw_torch", "states of an adapter are small, so nothing is gained by 8 bits")
+
+
+def loss_choice(shape: Shape, tokens: int) -> Choice:
+    """The loss is formed in tiles; the reason counts what whole logits would take (12 bytes each at their peak)."""
+    return Choice("chunked", f"whole logits would take {gib(12 * tokens * shape.vocab)}, tiles at most 256 MiB")

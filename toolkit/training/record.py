@@ -1,0 +1,172 @@
+"""The run record as a value: everything that a card or a bill of materials will be made from, and nothing read twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import toolkit
+from toolkit.files.digests import FileDigest, sha256_file
+from toolkit.training.data import TrainingData
+from toolkit.training.encoding import Encoded
+from toolkit.training.evaluation import Question, Scores
+from toolkit.training.methods.sft import Trained
+from toolkit.training.settings import Settings
+
+SAMPLES = 8  # held-out answers that the record shows
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run found out, beside the papers it was given."""
+
+    started: str  # ISO 8601, UTC
+    finished: str
+    wall_seconds: float
+    base_files: Mapping[str, FileDigest]
+    base_parameters: int
+    licenses: Sequence[Mapping[str, str]]
+    adapter_files: Mapping[str, FileDigest]
+    adapted_modules: Sequence[str]
+    trainable_parameters: int
+    peak_memory_bytes: int
+    baseline_memory_bytes: int
+    versions: Mapping[str, str]
+    hardware: Mapping[str, object]
+    notes: Sequence[str]
+
+
+def build_record(
+    papers: Mapping[str, Any],
+    recipe: Any,
+    plan: Any,
+    snapshot: Any,
+    settings: Settings,
+    data: TrainingData,
+    encoded: Encoded,
+    trained: Trained,
+    evaluation: Mapping[str, object] | None,
+    facts: Facts,
+) -> dict[str, object]:
+    """The record of a finished run (schema `tk/run/1`). `papers` are the verdict and the permit as JSON."""
+    flops, formula = training_flops(plan.shape, settings, trained, encoded.loss_tokens, facts.trainable_parameters)
+    source = data.source
+    record: dict[str, object] = {
+        "schema": "tk/run/1",
+        "id": f"{facts.started.replace('-', '').replace(':', '')[:15]}-{recipe.sha256[:8]}",
+        "started": facts.started,
+        "finished": facts.finished,
+        "tool": {"name": "tk", "version": toolkit.__version__},
+        "recipe": {"path": recipe.path, "sha256": recipe.sha256, "resolved": recipe.to_json()},
+        "plan": plan.to_json(),
+        "verdict": papers["verdict"],
+        "permit": papers["permit"],
+        "use": recipe.use.to_json(),
+        "base": {
+            "id": snapshot.id,
+            "revision": snapshot.revision,
+            "source": snapshot.source,
+            "files": {name: digest.to_json() for name, digest in facts.base_files.items()},
+            "parameters": facts.base_parameters,
+        },
+        "licenses": list(facts.licenses),
+        "data": {
+            "train": {
+                "path": source.name,
+                "sha256": source.sha256,
+                "bytes": source.bytes,
+                "rows": len(data.train),
+                "tokens": encoded.tokens,
+                "format": data.format,
+            },
+            "eval": {"rows": len(data.held_out), "how": data.how},
+            "id": recipe.data.id,
+            "license": recipe.data.license,
+            "overlong_rows": 0,  # longer rows are refused, never cut
+            "loss_tokens": encoded.loss_tokens,
+        },
+        "seed": settings.seed,
+        "versions": dict(facts.versions),
+        "hardware": dict(facts.hardware),
+        "adapter": {
+            "type": settings.adapter,
+            "rank": settings.rank,
+            "alpha": settings.alpha,
+            "target_modules": list(settings.targets),
+            "adapted_modules": len(facts.adapted_modules),
+            "trainable_parameters": facts.trainable_parameters,
+            "files": {name: digest.to_json() for name, digest in facts.adapter_files.items()},
+        },
+        "metrics": {
+            "train_loss": trained.mean_loss,
+            "first_loss": trained.first_loss,
+            "last_loss": trained.last_loss,
+            "steps": trained.steps,
+            "epochs": trained.epochs,
+            "tokens_seen": trained.tokens,
+            "train_seconds": trained.seconds,
+            "wall_seconds": facts.wall_seconds,
+            "tokens_per_second": tokens_per_second(trained),
+            "peak_memory_bytes": facts.peak_memory_bytes,
+            "baseline_memory_bytes": facts.baseline_memory_bytes,
+            "planned_peak_bytes": plan.memory.peak_bytes,
+            "flops": flops,
+            "flops_formula": formula,
+            "resumed_from_step": trained.resumed_from,
+        },
+        "notes": list(facts.notes),
+    }
+    if data.held_out_source is not None:
+        record["data"]["eval"]["sha256"] = data.held_out_source.sha256  # type: ignore[index]
+    if evaluation is not None:
+        record["evaluation"] = evaluation
+    return record
+
+
+def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, after: Scores) -> dict[str, object]:
+    """Both evaluations side by side, with the first few answers in full."""
+    samples = [
+        {"prompt": question.prompt, "expected": question.expected, "before": first, "after": second}
+        for question, first, second in list(zip(questions, before.answers, after.answers, strict=True))[:SAMPLES]
+    ]
+    return {
+        "rows": rows,
+        "generated": len(questions),
+        "before": before.to_json(),
+        "after": after.to_json(),
+        "samples": samples,
+    }
+
+
+def training_flops(
+    shape: Any, settings: Settings, trained: Trained, loss_tokens: int, adapter_parameters: int
+) -> tuple[float, str]:
+    """Floating-point operations of the matrix products of training, and the formula as words.
+
+    A product costs 2 operations a weight and token forwards and 2 backwards for the input's gradient; frozen weights
+    need no gradient of their own, the adapter's do. Recomputing activations adds a forward pass. Attention scores,
+    norms and dequantisation are left out.
+    """
+    weights = shape.linear_parameters
+    if shape.experts is not None:
+        weights += shape.fused_expert_parameters * shape.experts.per_token // shape.experts.count
+    passes = 6 if settings.checkpointing else 4
+    scored = loss_tokens * trained.epochs
+    head = shape.vocab * shape.hidden
+    flops = passes * weights * trained.tokens + 4.0 * head * scored + 6.0 * adapter_parameters * trained.tokens
+    formula = f"{passes} x active matrix weights x tokens + 4 x head weights x loss tokens + 6 x adapter weights x tokens"
+    return float(flops), formula
+
+
+def tokens_per_second(trained: Trained) -> float:
+    """Tokens a second of this session: what was done before a resume is not counted."""
+    share = 1 - (trained.resumed_from or 0) / trained.steps if trained.steps else 0.0
+    return trained.tokens * share / trained.seconds if trained.seconds else 0.0
+
+
+def digests_of(folder: Path, prefix: str) -> dict[str, FileDigest]:
+    """Digest of each file directly in `folder`, named `prefix/file`."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return {f"{prefix}/{path.name}": FileDigest(sha256_file(path), path.stat().st_size) for path in files}
