@@ -295,7 +295,7 @@ def main() -> None:
         if done % 100 == 0:
             speed = (done - first) * ids.numel() / seconds
             print(f"step {done:5d}  loss {recent:.3f}  {seconds:5.0f} s  {speed:,.0f} tokens/s", flush=True)
-        if done % 200 == 0:
+        if done % 250 == 0:
             keep(done)
             shares = abilities(model, tokenizer, given.seed, each=10)
             print("  " + "  ".join(f"{name} {share:.0%}" for name, share in shares.items()), flush=True)

@@ -56,7 +56,7 @@ def test_memory_that_others_hold_is_not_usable() -> None:
 def test_unequal_gpus_are_planned_for_the_smallest_and_it_says_so() -> None:
     device = detect(machine(A100 + RTX_4090))
     assert (device.name, device.count) == ("NVIDIA GeForce RTX 4090", 2)
-    assert "the GPUs differ (NVIDIA A100-SXM4-80GB 79.2 GiB, NVIDIA GeForce RTX 4090 22.5 GiB)" in device.source
+    assert "the GPUs differ (NVIDIA A100-SXM4-80GB 79.1 GiB, NVIDIA GeForce RTX 4090 22.5 GiB)" in device.source
 
 
 def test_equal_gpus_are_counted() -> None:

@@ -102,7 +102,12 @@ def test_qwen2_has_biases_on_query_key_and_value_but_not_on_the_output() -> None
 def test_all_problems_of_a_configuration_are_reported_at_once() -> None:
     config = without(LLAMA, "vocab_size", "intermediate_size") | {"num_key_value_heads": 5, "tie_word_embeddings": "no"}
     found = "\n".join(problems_of(config))
-    for name in ("vocab_size: is missing", "intermediate_size: is missing", "5 does not divide", "must be true or false"):
+    for name in (
+        "vocab_size: is missing",
+        "intermediate_size: is missing",
+        "5 does not divide",
+        "must be true or false",
+    ):
         assert name in found
 
 

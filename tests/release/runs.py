@@ -92,7 +92,7 @@ def make_run(
     base: str,
     effective: list[dict[str, Any]],
     obligations: list[dict[str, Any]],
-    texts: Mapping[str, tuple[str, str, str]],
+    texts: Mapping[str, tuple[str | None, str, str]],
     *,
     use: Mapping[str, Any] | None = None,
     verdict: Mapping[str, Any] | None = None,

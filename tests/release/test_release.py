@@ -17,16 +17,27 @@ def make(run: Path, target: Path, **changes: object) -> ReleaseReport:
     return release(run, target, **settings)  # type: ignore[arg-type]
 
 
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def test_a_release_over_an_apache_base_has_every_paper(made_once: Path):
-    names = {
-        path.relative_to(made_once / "apache").as_posix()
-        for path in (made_once / "apache").rglob("*")
-        if path.is_file()
-    }
+    names = {path.relative_to(made_once / "apache").as_posix() for path in files_of(made_once / "apache")}
     assert names == {
-        "LICENSE", "LICENSES/apache-2.0.txt", "NOTICE", "README.md", "card.html", "adapter_config.json", "adapter_model.safetensors",
-        "tokenizer.json", "sbom.spdx.json", "aibom.spdx3.json", "aibom.cdx.json", "provenance.intoto.json", "obligations.json",
-    }  # fmt: skip
+        "LICENSE",
+        "LICENSES/apache-2.0.txt",
+        "NOTICE",
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "aibom.cdx.json",
+        "aibom.spdx3.json",
+        "card.html",
+        "obligations.json",
+        "provenance.intoto.json",
+        "sbom.spdx.json",
+        "tokenizer.json",
+    }
 
 
 def test_the_weights_are_byte_for_byte_those_of_the_run(made_once: Path):
@@ -97,7 +108,7 @@ def test_a_licence_text_named_by_hand_is_carried(tmp_path: Path):
 
 
 def test_a_text_for_a_licence_that_does_not_hold_is_refused(made_once: Path, tmp_path: Path):
-    with pytest.raises(InvalidInput, match="is no licence of this release; did you mean 'llama-3.1'"):
+    with pytest.raises(InvalidInput, match=r"is no licence of this release; did you mean 'llama-3.1'"):
         make(made_once / "llama-run", tmp_path / "out", license_files={"lama-3.1": tmp_path / "text"})
 
 
@@ -199,3 +210,28 @@ def test_no_path_of_the_training_machine_is_released(tmp_path: Path):
     assert [
         path.name for path in (tmp_path / "out").rglob("*") if path.is_file() and b"/home/jane" in path.read_bytes()
     ] == []
+
+
+def test_the_text_for_the_code_never_stands_for_the_model(tmp_path: Path):
+    texts = {
+        "LICENSE-CODE": ("llama-3.1", "license", "for code\n"),
+        "LICENSE-MODEL": ("llama-3.1", "license", "for weights\n"),
+    }
+    make(llama_run(tmp_path / "run", texts=texts), tmp_path / "out", attestations=ATTESTED)
+    assert (tmp_path / "out" / "LICENSE").read_text() == "for weights\n"
+    assert (tmp_path / "out" / "LICENSES" / "llama-3.1-2.txt").read_text() == "for code\n"
+
+
+def test_a_text_that_nobody_recognised_is_named_when_a_copy_is_owed(tmp_path: Path):
+    run = llama_run(tmp_path / "run", texts={"LICENSE": (None, "license", "words\n")})
+    with pytest.raises(NotFulfilled, match=r"not recognised as it \(LICENSES/LICENSE.txt\)"):
+        make(run, tmp_path / "out", attestations=ATTESTED)
+
+
+def test_an_attested_display_is_on_the_card_as_well(tmp_path: Path):
+    display = owed("built-with-display", "1.b.i(B)", "attest", "Built with Llama")
+    run = llama_run(tmp_path / "run", verdict={"obligations": [display]})
+    with pytest.raises(NotFulfilled, match=r"README.md will say 'Built with Llama'"):
+        make(run, tmp_path / "out")
+    make(run, tmp_path / "out", attestations={"built-with-display": "J. Doe, website footer, 2026-11-23"})
+    assert "> **Built with Llama**" in (tmp_path / "out" / "README.md").read_text()

@@ -58,8 +58,8 @@ def test_an_appended_blank_is_found_in_any_file(llama_release: Path, name: str):
 
 
 @pytest.mark.parametrize(
-    "name", ["adapter_model.safetensors", "README.md", "NOTICE", "sbom.spdx.json", "aibom.spdx3.json", "aibom.cdx.json", "obligations.json",
-             "provenance.intoto.json", "LICENSES/llama-3.1.txt", "adapter_config.json"]
+    "name", ["adapter_model.safetensors", "README.md", "NOTICE", "sbom.spdx.json", "aibom.spdx3.json", "aibom.cdx.json",
+             "obligations.json", "provenance.intoto.json", "LICENSES/llama-3.1.txt", "adapter_config.json"]
 )  # fmt: skip
 def test_a_missing_file_is_found(llama_release: Path, name: str):
     (llama_release / name).unlink()

@@ -113,6 +113,7 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
         return node.value if node.style else core_scalar(str(node.value))  # quotes make it text
 
     def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[object, object]:

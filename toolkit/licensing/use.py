@@ -106,7 +106,7 @@ class IntendedUse(NamedTuple):
         if self.release is not None and self.release.name:
             values["release_name"] = self.release.name
         if self.release is not None and self.release.license:
-            values["release_license"] = self.release.license
+            values["release_license"] = self.release.license.lower()  # SPDX ids are compared without case
         return Facts(values, words)
 
 

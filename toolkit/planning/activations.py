@@ -27,7 +27,8 @@ _FIRST_INPUTS = ("q_proj", "k_proj", "v_proj", "q_a_proj", "kv_a_proj_with_mqa")
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What the forms depend on besides the shape. `tokens` is T, `length` one row's tokens, `masked` whether attention
-    gets an explicit mask (padded or packed rows), `own_copies` the question above, `exact_math` attention written out
+    gets an explicit mask (padded or packed rows), `own_copies` the question above, `dropout` whether adapters have any
+    (each then keeps a dropped-out copy of its input and a mask of a byte per value), `exact_math` attention written out
     as matrix products (latent attention on a CPU, whose fused kernel wants equal head widths)."""
 
     targets: Collection[str]
@@ -36,6 +37,7 @@ class Setting:
     length: int
     element_bytes: int
     own_copies: bool
+    dropout: bool
     masked: bool
     exact_math: bool
 
@@ -68,7 +70,15 @@ def layer_bytes(shape: Shape, setting: Setting, *, sparse: bool) -> LayerBytes:
 def _input_copies(names: Collection[str], width: int, setting: Setting) -> int:
     """Bytes per token kept as input of the adapted matrices among `names`, which all read one tensor of `width`."""
     adapted = len(set(names) & set(setting.targets))
+    if setting.dropout:
+        return (setting.element_bytes + 1) * width * adapted
     return setting.element_bytes * width * (adapted if setting.own_copies else min(adapted, 1))
+
+
+def _kept_anyway(name: str, width: int, setting: Setting) -> int:
+    """Bytes per token for the input of one adapted matrix that something else keeps too: nothing, unless copied."""
+    apart = setting.own_copies or setting.dropout
+    return _input_copies((name,), width, setting) if apart else 0
 
 
 def _attention(shape: Shape, setting: Setting) -> tuple[int, int]:
@@ -92,8 +102,7 @@ def _heads(shape: Shape, setting: Setting) -> tuple[int, int]:
         kept += 4 * queries + 4 * keys + 4 * (shape.heads + shape.kv_heads)
     if setting.masked and shape.kv_heads != shape.heads:
         kept += 2 * e * queries  # with a mask, transformers expands keys and values to every query head first
-    if setting.own_copies and "o_proj" in setting.targets:
-        kept += e * queries
+    kept += _kept_anyway("o_proj", queries, setting)
     # Flash backward: float32 accumulator for the query's gradient, expanded gradients of keys and values.
     return kept, e // 2 * (16 * queries + 8 * keys) + 8 * shape.heads
 
@@ -104,12 +113,11 @@ def _latent(shape: Shape, latent: Latent, setting: Setting) -> tuple[int, int]:
     kept = 4 * latent.kv_rank + _input_copies(["kv_b_proj"], latent.kv_rank, setting)
     if latent.q_rank is not None:
         kept += 4 * latent.q_rank + _input_copies(["q_b_proj"], latent.q_rank, setting)
-    if setting.own_copies and "o_proj" in setting.targets:
-        kept += e * heads * value
+    kept += _kept_anyway("o_proj", heads * value, setting)
     if setting.exact_math:  # scaled queries and keys, values and scores in float32, whatever the activations are
         inner = 4 * heads * (2 * query + value)
         scores = 4 * heads * setting.length
-        output = 0 if setting.own_copies and "o_proj" in setting.targets else e * heads * value
+        output = 0 if _kept_anyway("o_proj", heads * value, setting) else e * heads * value
         return kept + inner + output + scores, inner + 3 * scores
     kept += e * heads * (2 * query + value + expanded) + 4 * heads
     return kept, e // 2 * heads * (16 * query + 8 * value) + 8 * heads
@@ -118,16 +126,16 @@ def _latent(shape: Shape, latent: Latent, setting: Setting) -> tuple[int, int]:
 def _mlp(shape: Shape, setting: Setting) -> tuple[int, int]:
     e, hidden, width, targets = setting.element_bytes, shape.hidden, shape.intermediate, setting.targets
     kept = 4 * hidden + _input_copies(("gate_proj", "up_proj"), hidden, setting) + 3 * e * width
-    down = "down_proj" in targets
-    if down:
-        kept += e * width
+    kept += _input_copies(("down_proj",), width, setting)
     kept += e * setting.rank * len({"gate_proj", "up_proj", "down_proj"} & set(targets))
-    if not down:
+    if "down_proj" not in targets:
         backward = e * hidden + 3 * e * width
     elif setting.own_copies:
         backward = 10 * hidden + 6 * width  # down_proj's adapter carries its T x I gradient in float32
     else:
         backward = e * hidden + 2 * e * width
+    if setting.dropout and "down_proj" in targets:
+        backward += 2 * e * width
     return setting.tokens * kept, setting.tokens * backward
 
 

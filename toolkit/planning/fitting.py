@@ -32,6 +32,7 @@ class Demand:
     dtype: str
     packing: bool
     optimizer: str
+    dropout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def measure(demand: Demand, adapter: str, checkpointing: bool, micro_batch: int)
         dtype=demand.dtype,
         optimizer=demand.optimizer,
         accumulation=demand.batch_size // micro_batch,
+        dropout=demand.dropout,
         masked=demand.packing or micro_batch > 1,
         device_kind=demand.device.kind,
     )

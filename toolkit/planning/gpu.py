@@ -182,7 +182,8 @@ def _card_of_size(gib: float, wanted: str) -> Device:
 
 def _words(name: str) -> frozenset[str]:
     """Words that tell cards apart: without vendor and filler, `SXM4` as `sxm`, `4090D` as `4090` and `d`."""
-    text = re.sub(r"\bsxm\d\b", "sxm", name.lower())
+    text = re.sub(r"\b(?:sxm\d|hbm3)\b", "sxm", name.lower())  # the H100 with HBM3 is the SXM board
+    text = re.sub(r"\brtx(?=\d)", "rtx ", text)
     text = re.sub(r"(?:ascend)?\s*(910b)\d?\b", r" \1", text)
     text = re.sub(r"\b(\d{4})(ti|d|super)\b", r"\1 \2", text)
     text = re.sub(r"\b(\d+)\s*gi?b\b", r"\1gb", text)

@@ -2,7 +2,7 @@
 
 `estimate` is exact arithmetic on a shape: weights, 4-bit state, adapter and optimiser to the byte, activations by the
 forms in `toolkit.planning.activations`. It models transformers 5 with PEFT 0.21, attention through SDPA, no dropout on
-adapters, and a language-model head whose loss is formed in tiles of at most 256 MiB (`chunked`) or on whole logits.
+adapters, and a language-model head whose loss is formed in tiles (`chunked`) or on whole logits.
 Bytes are what the allocator hands out; `fit` adds what a device needs beyond them.
 """
 
@@ -35,8 +35,8 @@ OPTIMIZER_BYTES = {
     "sgd": 0.0,
 }
 
-_TILE_BYTES = 256 * 2**20
-_TILE_TOKENS, _TILE_VOCABULARY = 4096, 32768  # a tile of the head's logits, as TRL 1.16 cuts it
+# `toolkit.training.losses` holds at most 2^26 logits at a time in float32, and `logsumexp` as much again.
+_TILE_LOGITS, _TILE_LOGIT_BYTES = 2**26, 8
 
 CONTEXT_BYTES = GIB // 2  # CUDA context and cuBLAS workspaces: 0.4 to 0.6 GiB on A100 and H100, less on a T4
 
@@ -68,6 +68,7 @@ def estimate(
     loss: str = "chunked",
     optimizer: str = "adamw_torch",
     accumulation: int = 1,
+    dropout: float = 0.0,
     masked: bool = False,
     device_kind: str = "cuda",
 ) -> MemoryEstimate:
@@ -87,6 +88,7 @@ def estimate(
         length=length,
         element_bytes=element,
         own_copies=_own_copies(adapter, dtype, adapter_dtype, device_kind),
+        dropout=dropout > 0,
         masked=masked,
         exact_math=device_kind == "cpu" and shape.latent is not None,
     )
@@ -107,7 +109,8 @@ def estimate(
 
     moments: dict[str, dict[str, int]] = {}
     for layer in kinds:
-        again = layer.kept if checkpointing else 0
+        # In float32 the norm keeps the layer's input itself, which is the checkpoint that `before` has counted.
+        again = layer.kept - (4 * shape.hidden * tokens if element == 4 else 0) if checkpointing else 0
         for name, activations, buffers in _backward_moments(shape, setting, layer, adapter, element):
             if name.startswith("attention") and not checkpointing:
                 activations -= layer.kept  # the layer's own share of `before` is being given back
@@ -221,8 +224,10 @@ def _head_moments(
             "loss on the logits, backward": (4 * hidden * tokens, 12 * vocab * tokens),
         }
     else:
-        tile = min(element * min(vocab, _TILE_VOCABULARY) * min(tokens, _TILE_TOKENS), _TILE_BYTES)
-        moments = {"loss, one tile of the logits": ((12 if checkpointing else 8) * hidden * tokens, tile)}
+        tile = _TILE_LOGIT_BYTES * min(vocab * tokens, _TILE_LOGITS)
+        # The final norm's float32 input, then hidden states, those that count, and their gradient.
+        around = (8 if checkpointing else 4) + 2 * element
+        moments = {"loss, one tile of the logits": (around * hidden * tokens, tile)}
         if not checkpointing:
             moments["final norm backward"] = (20 * hidden * tokens, 0)
     return {

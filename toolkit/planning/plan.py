@@ -98,6 +98,7 @@ def make_plan(recipe: Recipe, shape: Shape, device: Device) -> Plan:
         dtype=str(choices["dtype"].value),
         packing=choices["packing"].value is True,
         optimizer=str(choices["optimizer"].value),
+        dropout=recipe.adapter.dropout,
     )
     chosen = best(demand)
     choices |= {

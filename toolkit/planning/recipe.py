@@ -7,7 +7,7 @@ are answered with ours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import cast
 
@@ -86,7 +86,7 @@ class Recipe:
     path: str
     method: str = "sft"
     adapter: AdapterSettings = AdapterSettings()
-    use: IntendedUse = IntendedUse()
+    use: IntendedUse = field(default_factory=IntendedUse)
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     trust_remote_code: bool = False

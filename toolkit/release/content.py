@@ -104,19 +104,10 @@ def _use(facts: Facts) -> tuple[Block, ...]:
 def _licence(facts: Facts, fulfilments: tuple[Fulfilment, ...]) -> tuple[Block, ...]:
     blocks: list[Block] = [Heading("Licence and lineage")]
     level = str(at(facts.record, "verdict.verdict"))
-    blocks.append(
-        Paragraph(
-            line(
-                "Released under ",
-                Strong(facts.terms.name),
-                " (",
-                Code(facts.declared),
-                "). Verdict for the intended use: ",
-                Strong(level),
-                ".",
-            )
-        )
-    )
+    released = line("Released under ", Strong(facts.terms.name), " (", Code(facts.declared), "). ")
+    if facts.terms.spdx == "NOASSERTION":
+        released = line(Strong("Under which licence this stands is not known. "))
+    blocks.append(Paragraph((*released, "Verdict for the intended use: ", Strong(level), ".")))
     if facts.planned and facts.planned != facts.terms:
         words = f"{facts.planned.name} was planned for it; the base's terms travel on, so the card shows those."
         blocks.append(Paragraph(line(words)))
@@ -198,6 +189,8 @@ def _review(facts: Facts) -> tuple[Block, ...]:
             lines.append(
                 line(Strong("Noted: "), str(finding.get("text") or ""), " (", Code(str(finding.get("id"))), ")")
             )
+    notes = at(record, "notes")
+    lines += [line(Strong("Noted: "), str(words)) for words in notes] if isinstance(notes, list) else []
     return (Heading("Assumptions and review"), Bullets(tuple(lines))) if lines else ()
 
 

@@ -47,7 +47,9 @@ def copies_of(facts: Facts, run_folder: Path, license_files: Mapping[str, Path])
     """
     copies: dict[str, Copy] = {}
     seen: set[tuple[str, str | None, str]] = set()
-    for entry in entries_of(facts.record, "licenses"):
+    recorded = entries_of(facts.record, "licenses")
+    # A folder may hold LICENSE-CODE beside LICENSE-MODEL; the one for the code never stands first.
+    for entry in sorted(recorded, key=lambda entry: "CODE" in PurePosixPath(str(entry["path"])).name.upper()):
         source = run_folder / str(entry["path"])
         content = _recorded(source, str(entry["sha256"]))
         kind, terms_id, work = str(entry["kind"]), text(entry, "id"), text(entry, "work") or facts.base.name
@@ -67,11 +69,12 @@ def text_of(copies: Iterable[Copy], terms_id: str) -> Copy | None:
     return next((copy for copy in copies if copy.kind == "license" and copy.terms_id == terms_id), None)
 
 
-def main_license(facts: Facts, copies: Iterable[Copy]) -> Copy | None:
-    """The text that stands as `LICENSE` at the top of the release: that of the licence on its card."""
+def main_license(facts: Facts, copies: tuple[Copy, ...]) -> Copy | None:
+    """The text that stands as `LICENSE` at the top: that of the licence on the card, else one nobody could name."""
     wanted = facts.governing if facts.terms.id == "several" else (facts.terms,)
     found = (text_of(copies, terms.id) for terms in sorted(wanted, key=lambda terms: terms.permissive))
-    return next((copy for copy in found if copy is not None), None)
+    own = next((copy for copy in found if copy is not None), None)
+    return own or next((copy for copy in copies if copy.kind == "license" and copy.terms_id is None), None)
 
 
 def _recorded(path: Path, digest: str) -> bytes:

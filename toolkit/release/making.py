@@ -119,13 +119,16 @@ def _cost(facts: Facts) -> list[tuple[Line, ...]]:
         tokens = whole(record, "metrics.tokens_seen")
         rows.append((line("Optimiser steps"), line(f"{steps:,}" + (f", {tokens:,} tokens" if tokens else ""))))
     if peak := whole(record, "metrics.peak_memory_bytes"):
-        planned = whole(record, "metrics.planned_peak_bytes")
-        rows.append(
-            (line("Peak memory"), line(f"{_gib(peak)} measured" + (f", {_gib(planned)} planned" if planned else "")))
-        )
+        said = f"{_gib(peak)} measured"
+        if before := whole(record, "metrics.baseline_memory_bytes"):
+            said += f" ({_gib(before)} of it before training began)"
+        if planned := whole(record, "metrics.planned_peak_bytes"):
+            said += f", {_gib(planned)} planned"
+        rows.append((line("Peak memory"), line(said)))
     if flops := number(record, "metrics.flops"):
         share = f"{flops / _EU_THIRD_FLOP:.1e} of a third of 1e23 FLOP, the EU's indicative threshold for modifiers"
-        rows.append((line("Training compute"), line(f"{flops:.2e} FLOP (estimate): {share}")))
+        formula = text(record, "metrics.flops_formula") or "estimate"
+        rows.append((line("Training compute"), line(f"{flops:.2e} FLOP ({formula}): {share}")))
     return rows
 
 

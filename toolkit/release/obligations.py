@@ -116,12 +116,8 @@ def _fulfil(owed: Obligation, facts: Facts, copies: tuple[Copy, ...], attestatio
     if missing:
         return Fulfilment(owed, "automatic", "", (), missing)
     if owed.check == "attest" or not (evidence or owed.id in ON_NAME):
-        todo = (
-            None
-            if person
-            else f'a person must see to it and say so: --attest {owed.id}="NAME, DATE"{_look_at(owed, copies)}'
-        )
-        return Fulfilment(owed, "attested", person or "", evidence, todo)
+        ask = f'a person must see to it and say so: --attest {owed.id}="NAME, DATE"{_look_at(owed, copies, evidence)}'
+        return Fulfilment(owed, "attested", person or "", evidence, None if person else ask)
     by = ", ".join(evidence) or f"the name {facts.name}"
     return Fulfilment(owed, "automatic", f"{by}; {person}" if person else by, evidence, None)
 
@@ -149,11 +145,13 @@ def _own_part(owed: Obligation, facts: Facts, copies: tuple[Copy, ...]) -> tuple
     return tuple(evidence), None
 
 
-def _look_at(owed: Obligation, copies: tuple[Copy, ...]) -> str:
-    """Where the person finds what the attestation is about."""
+def _look_at(owed: Obligation, copies: tuple[Copy, ...], evidence: tuple[str, ...]) -> str:
+    """Where the person finds what the attestation is about, and what the release does for it already."""
     policy = next((copy for copy in copies if copy.kind == "policy"), None)
     if owed.id == "aup" and policy is not None:
         return f" (the policy is the run's copy of {policy.path})"
+    if owed.value and evidence:
+        return f" ({' and '.join(evidence)} will say {owed.value!r}; what lies outside the release is for you to see)"
     return f" (see {owed.terms.url})" if owed.terms.url else ""
 
 

@@ -84,6 +84,7 @@ def save_adapter(model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: P
         written = json.loads((staging / CONFIG).read_text(encoding="utf-8"))
         written["target_modules"] = sorted(written["target_modules"])  # a set: its order differs from run to run
         write_json(staging / CONFIG, written)
+        (staging / WEIGHTS).chmod((staging / CONFIG).stat().st_mode)  # safetensors makes it readable by the owner alone
 
 
 def _check_targets(model: PreTrainedModel, targets: tuple[str, ...]) -> None:

@@ -57,6 +57,10 @@ def watch(curve: Curve, progress: Progress, stop: StopRequest) -> TrainerCallbac
             if stop.asked and state.global_step < state.max_steps:
                 control.should_save = control.should_training_stop = True
 
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            # PEFT puts a model card into every checkpoint, with a path of this machine as the base.
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "README.md").unlink(missing_ok=True)
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if not logs or "loss" not in logs:
                 return

@@ -1,0 +1,275 @@
+"""Plans: what is chosen on which device, why, and what is suggested when nothing fits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from toolkit.errors import InvalidInput
+from toolkit.planning.bases import known_bases, known_shape
+from toolkit.planning.gpu import GIB, Device, named
+from toolkit.planning.memory import fit
+from toolkit.planning.plan import Plan, make_plan
+from toolkit.planning.recipe import AdapterSettings, DataSettings, Recipe, TrainSettings
+from toolkit.planning.shape import Shape
+
+QWEN, LLAMA_70B = "Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-70B-Instruct"
+CPU = Device("cpu", "a CPU", 32 * GIB, 24 * GIB, 24 * GIB, 1, False, None, None, "given")
+
+
+def recipe(base: str = QWEN, *, adapter: AdapterSettings | None = None, **train: object) -> Recipe:
+    return Recipe(
+        base=base,
+        data=DataSettings("examples/support.jsonl"),
+        output="runs/x",
+        path="recipes/x.yaml",
+        adapter=adapter or AdapterSettings(),
+        train=TrainSettings(**train),  # type: ignore[arg-type]
+    )
+
+
+def shape_of(base: str) -> Shape:
+    shape = known_shape(base)
+    assert shape is not None
+    return shape
+
+
+def planned(device: str | Device, base: str = QWEN, *, adapter: AdapterSettings | None = None, **train: object) -> Plan:
+    given = named(device) if isinstance(device, str) else device
+    return make_plan(recipe(base, adapter=adapter, **train), shape_of(base), given)
+
+
+def chosen(plan: Plan, *names: str) -> tuple[object, ...]:
+    return tuple(plan.choices[name].value for name in names)
+
+
+def problems_of(device: str | Device, base: str = QWEN, shape: Shape | None = None, **settings: object) -> list[str]:
+    given = named(device) if isinstance(device, str) else device
+    with pytest.raises(InvalidInput) as raised:
+        make_plan(recipe(base, **settings), shape or shape_of(base), given)  # type: ignore[arg-type]
+    return [str(problem) for problem in raised.value.problems]
+
+
+def test_lora_is_taken_where_it_fits_comfortably() -> None:
+    plan = planned("A100 80GB")
+    assert chosen(plan, "adapter", "gradient_checkpointing", "dtype") == ("lora", False, "bfloat16")
+    assert plan.fit == "comfortable"
+    assert "7.6 B parameters in bfloat16 need 14.2 GiB" in plan.choices["adapter"].why
+
+
+def test_checkpointing_is_turned_on_only_where_it_is_needed() -> None:
+    plan = planned("24GiB")
+    assert chosen(plan, "adapter", "gradient_checkpointing") == ("lora", True)
+    assert "instead of" in plan.choices["gradient_checkpointing"].why
+
+
+def test_qlora_is_taken_where_16_bit_weights_do_not_fit_and_the_reason_has_the_numbers() -> None:
+    plan = planned("RTX 3060 12GB")
+    assert chosen(plan, "adapter") == ("qlora",)
+    for number in ("14.2 GiB", "11.6 GiB are usable", "5.2 GiB"):
+        assert number in plan.choices["adapter"].why
+
+
+def test_a_comfortable_qlora_goes_before_a_tight_lora() -> None:
+    plan = planned("16GiB", "Qwen/Qwen2.5-7B", max_length=256)
+    assert chosen(plan, "adapter") == ("qlora",)
+    assert plan.fit == "comfortable"
+
+
+@pytest.mark.parametrize("memory", ["8GiB", "24GiB", "80GiB"])
+@pytest.mark.parametrize("base", known_bases(), ids=lambda base: base.ids[0])
+def test_every_known_base_gets_a_plan_that_fits_or_says_what_would(base: object, memory: str) -> None:
+    plan = planned(memory, base.ids[0])  # type: ignore[attr-defined]
+    assert plan.fit == fit(plan.memory, plan.device)
+    assert bool(plan.suggestions) == (plan.fit == "does-not-fit")
+    micro, steps = chosen(plan, "micro_batch_size", "gradient_accumulation")
+    assert int(str(micro)) * int(str(steps)) == 16
+
+
+def test_the_micro_batch_is_the_largest_divisor_that_fits() -> None:
+    plan = planned("24GiB", batch_size=12)
+    size = int(str(plan.choices["micro_batch_size"].value))
+    larger = [divisor for divisor in (2, 3, 4, 6, 12) if divisor > size]
+    lora = AdapterSettings("lora")  # or the larger micro-batch would be had with QLoRA
+    tried = planned("24GiB", adapter=lora, batch_size=12, micro_batch_size=larger[0], gradient_checkpointing=True)
+    assert tried.fit != "comfortable"
+
+
+def test_short_rows_prefer_checkpointing_to_a_micro_batch_that_leaves_the_gpu_idle() -> None:
+    plan = planned("24GiB", max_length=256, batch_size=16)
+    assert chosen(plan, "gradient_checkpointing", "micro_batch_size") == (True, 16)
+
+
+def test_a_cpu_trains_in_float32_and_says_why() -> None:
+    plan = planned(CPU, "Qwen/Qwen2.5-0.5B", max_length=512)
+    assert chosen(plan, "adapter", "dtype", "packing") == ("lora", "float32", False)
+    assert "no native bfloat16" in plan.choices["dtype"].why
+    assert plan.choices["packing"].why
+
+
+@pytest.mark.parametrize("gpu", ["T4", "V100"])
+def test_a_card_without_bfloat16_computes_in_float16(gpu: str) -> None:
+    plan = planned(gpu, "Qwen/Qwen2.5-0.5B")
+    assert chosen(plan, "dtype") == ("float16",)
+    assert "no bfloat16 hardware" in plan.choices["dtype"].why
+
+
+def test_large_bases_get_a_smaller_learning_rate() -> None:
+    assert chosen(planned("80GiB"), "learning_rate") == (2e-4,)
+    assert chosen(planned("80GiB", LLAMA_70B), "learning_rate") == (1e-4,)
+
+
+def test_what_the_recipe_says_is_taken_as_it_is() -> None:
+    plan = planned(
+        "80GiB",
+        adapter=AdapterSettings("qlora", rank=8, alpha=8, target_modules=("q_proj", "v_proj")),
+        learning_rate=1e-5,
+        max_length=1024,
+        gradient_checkpointing=True,
+        micro_batch_size=2,
+        packing=True,
+        optimizer="adamw_8bit",
+        dtype="float16",
+    )
+    assert chosen(plan, "adapter", "rank", "alpha", "target_modules") == ("qlora", 8, 8, ("q_proj", "v_proj"))
+    assert chosen(plan, "learning_rate", "max_length", "micro_batch_size") == (1e-5, 1024, 2)
+    assert chosen(plan, "gradient_checkpointing", "packing") == (True, True)
+    assert chosen(plan, "optimizer", "dtype", "gradient_accumulation") == ("adamw_8bit", "float16", 8)
+    assert plan.trainable_parameters == shape_of(QWEN).adapter_parameters(8, ("q_proj", "v_proj"))
+
+
+def test_alpha_is_twice_the_rank_unless_it_is_said() -> None:
+    assert chosen(planned("24GiB", adapter=AdapterSettings(rank=32)), "alpha") == (64,)
+
+
+def test_all_linear_is_every_matrix_of_the_architecture() -> None:
+    plan = planned("24GiB", adapter=AdapterSettings(target_modules=("all-linear",)))
+    assert chosen(plan, "target_modules") == (shape_of(QWEN).linear_targets(),)
+
+
+def test_the_default_length_gives_way_to_a_base_with_fewer_positions() -> None:
+    small = replace(shape_of("Qwen/Qwen2.5-0.5B"), max_positions=512)
+    plan = make_plan(recipe("embedded:qwen2"), small, CPU)
+    assert chosen(plan, "max_length") == (512,)
+    assert "512 positions" in plan.choices["max_length"].why
+
+
+def test_every_choice_has_a_reason() -> None:
+    for plan in (planned("24GiB"), planned("8GiB", LLAMA_70B), planned(CPU)):
+        assert all(choice.why for choice in plan.choices.values())
+
+
+def test_impossible_overrides_are_reported_all_at_once() -> None:
+    adapter = AdapterSettings("qlora", target_modules=("q_prj", "lm_head"))
+    found = "\n".join(
+        problems_of(
+            "910B", adapter=adapter, micro_batch_size=3, optimizer="adamw_9bit", max_length=200_000, batch_size=16
+        )
+    )
+    for part in (
+        "recipe.adapter.type: qlora needs bitsandbytes",
+        "did you mean 'q_proj'?",
+        "lm_head cannot be adapted",
+        "3 does not divide batch_size, 16",
+        "did you mean 'adamw_8bit'?",
+        "200000 tokens are more than the 32768 positions",
+        "(recipes/x.yaml)",
+    ):
+        assert part in found
+
+
+@pytest.mark.parametrize(
+    ("device", "train", "message"),
+    [
+        ("T4", {"dtype": "bfloat16"}, "T4 has no bfloat16 hardware; use float16"),
+        (CPU, {"dtype": "float16"}, "float16 does not train on a CPU"),
+        ("910B", {"optimizer": "paged_adamw_8bit"}, "paged_adamw_8bit needs bitsandbytes"),
+    ],
+)
+def test_a_device_is_not_asked_for_what_it_cannot_do(
+    device: str | Device, train: dict[str, object], message: str
+) -> None:
+    (problem,) = problems_of(device, **train)
+    assert message in problem
+
+
+def test_routed_experts_and_routers_are_not_adapted_by_name() -> None:
+    for name in ("gate_proj", "gate"):
+        found = problems_of("H200", "deepseek-ai/DeepSeek-V2-Lite", adapter=AdapterSettings(target_modules=(name,)))
+        assert "would adapt all routed experts or the router; choose from q_proj" in found[0]
+
+
+def test_a_base_stored_in_8_bit_floats_is_refused_and_one_in_nf4_is_qlora() -> None:
+    fp8 = replace(shape_of(QWEN), quantization="fp8")
+    assert "stored as fp8" in problems_of("80GiB", shape=fp8)[0]
+    nf4 = replace(shape_of(QWEN), quantization="bitsandbytes")
+    assert chosen(make_plan(recipe(), nf4, named("80GiB")), "adapter") == ("qlora",)
+    assert "lora needs the 16-bit base" in problems_of("80GiB", shape=nf4, adapter=AdapterSettings("lora"))[0]
+
+
+def test_suggestions_have_been_tried() -> None:
+    plan = planned("8GiB", max_length=8192)
+    assert plan.fit == "does-not-fit"
+    shorter, lora, qlora, smaller = plan.suggestions
+    assert "instead of 8192" in shorter
+    length = int(shorter.split()[1])
+    assert planned("8GiB", max_length=length).fit != "does-not-fit"
+    assert planned("8GiB", max_length=length + 64).fit == "does-not-fit"
+    for kind, text in (("LoRA", lora), ("QLoRA", qlora)):
+        card = text.removeprefix(f"{kind} fits on ").split(" (")[0]
+        assert planned(card, max_length=8192, adapter=AdapterSettings(kind.lower())).fit == "comfortable"
+    assert smaller.startswith("Qwen/Qwen2.5-3B-Instruct takes ")
+    assert planned("8GiB", "Qwen/Qwen2.5-3B-Instruct", max_length=8192).fit != "does-not-fit"
+
+
+def test_a_lora_that_does_not_fit_is_answered_with_qlora() -> None:
+    plan = planned("12GiB", adapter=AdapterSettings("lora"))
+    assert plan.fit == "does-not-fit"
+    assert plan.suggestions[0].startswith("adapter.type: qlora takes 6.8 GiB instead of 15.9 GiB")
+
+
+def test_a_forbidden_checkpointing_is_answered_with_checkpointing() -> None:
+    plan = planned("12GiB", gradient_checkpointing=False)
+    assert "gradient_checkpointing: true and micro_batch_size: 1" in plan.suggestions[0]
+
+
+def test_a_base_that_nothing_holds_still_gets_an_answer() -> None:
+    plan = make_plan(recipe("acme/huge"), shape_of("deepseek-ai/DeepSeek-V3"), named("80GiB"))
+    assert plan.suggestions == (
+        "nothing that one device can do: this base needs several, which tk does not plan for yet",
+    )
+
+
+def test_a_plan_is_json_of_its_schema() -> None:
+    plan = planned("24GiB")
+    value = json.loads(json.dumps(plan.to_json(), allow_nan=False))
+    keys = {"schema", "base", "device", "choices", "memory", "fit", "suggestions", "parameters"}
+    assert set(value) == keys
+    assert value["schema"] == "tk/plan/1"
+    assert value["memory"]["peak_bytes"] == sum(value["memory"]["parts"].values())
+    assert value["memory"]["usable_bytes"] == named("24GiB").usable_bytes
+    assert value["parameters"]["total"] == 7_615_616_512
+    assert value["parameters"]["trainable_share"] == pytest.approx(40_370_176 / 7_615_616_512)
+    assert list(value["choices"]) == [
+        "adapter",
+        "dtype",
+        "target_modules",
+        "rank",
+        "alpha",
+        "learning_rate",
+        "gradient_checkpointing",
+        "packing",
+        "micro_batch_size",
+        "gradient_accumulation",
+        "max_length",
+        "attention",
+        "optimizer",
+        "loss",
+    ]
+    assert all(set(choice) == {"value", "why"} for choice in value["choices"].values())
+
+
+def test_the_same_recipe_makes_the_same_plan() -> None:
+    assert planned("24GiB").to_json() == planned("24GiB").to_json()
