@@ -120,7 +120,7 @@ def test_a_layer_keeps_what_its_form_says(
         length=LENGTH,
         element_bytes=2 if half else 4,
         own_copies=half,
-        dropout=dropout > 0,
+        dropout_mask_bytes=4 if dropout else 0,
         masked=False,
         exact_math=shape.latent is not None,
     )

@@ -1,6 +1,7 @@
 """Closed forms against the traced peaks of Llama 3.1 8B, Qwen and DeepSeek V2 Lite (transformers 5.23, PEFT 0.21, TRL 1.16).
 
-The traces are of fake tensors and were themselves within 0.1 % of real CPU steps.
+The traces are of fake tensors and were themselves within 0.1 % of real CPU steps. They ran TRL's own loss, whose tiles are
+half the size of ours: where the loss is the widest moment, ours is 0.2 % above them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ TRACED = [
     (16.587, 0.001, LLAMA, {"batch": 1}),
     (69.56, 0.001, LLAMA, {"checkpointing": False}),
     (19.10, 0.001, LLAMA, {"adapter_dtype": "bfloat16"}),
-    (60.91, 0.001, LLAMA, {"adapter_dtype": "bfloat16", "checkpointing": False}),
+    (60.91, 0.003, LLAMA, {"adapter_dtype": "bfloat16", "checkpointing": False}),
     (18.94, 0.001, LLAMA, {"targets": QUERY_VALUE}),
     (53.72, 0.003, LLAMA, {"targets": QUERY_VALUE, "checkpointing": False}),
     (20.20, 0.001, LLAMA, {"masked": True}),
@@ -56,7 +57,7 @@ TRACED = [
     (20.79, 0.001, LLAMA, {"dropout": 0.05}),
     (79.28, 0.004, LLAMA, {"dropout": 0.05, "checkpointing": False}),
     (9.46, 0.001, LLAMA, {"adapter": "qlora", "adapter_dtype": "bfloat16"}),
-    (51.26, 0.001, LLAMA, {"adapter": "qlora", "adapter_dtype": "bfloat16", "checkpointing": False}),
+    (51.26, 0.003, LLAMA, {"adapter": "qlora", "adapter_dtype": "bfloat16", "checkpointing": False}),
     (19.41, 0.001, LLAMA, {"adapter": "qlora", "adapter_dtype": "bfloat16", "loss": "logits"}),
     (2.106, 0.001, SMALL_QWEN, {}),
     (30.856, 0.001, LITE, {"batch": 2}),

@@ -130,7 +130,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_adapter(papers: Papers, fin
         if event.stage == "train" and event.done == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(Stopped, match="stopped after step 3 of 8"):
+    with pytest.raises(Stopped, match="stopped after step 4 of 8"):
         finetune(*arguments, progress=interrupt)
     assert not (run / "run.json").exists()
     assert not (run / "adapter").exists()
@@ -138,7 +138,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_adapter(papers: Papers, fin
 
     finetune(*arguments)
     record: Any = read_record(run)
-    assert record["metrics"]["resumed_from_step"] == 3
+    assert record["metrics"]["resumed_from_step"] == 4
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [*range(1, 9)]
     assert digest(run) == digest(finished(papers))
 
@@ -203,7 +203,7 @@ def test_a_permit_is_good_for_its_own_recipe_and_verdict_only(papers: Papers) ->
     with pytest.raises(TkError, match="another recipe"):
         finetune(permit, replace(recipe, output="elsewhere"), plan, snapshot, verdict)
     with pytest.raises(TkError, match="another verdict"):
-        finetune(permit, recipe, plan, snapshot, replace(verdict, level="needs-review"))
+        finetune(permit, recipe, plan, snapshot, verdict._replace(level="needs-review"))
 
 
 def test_a_finished_run_is_not_overwritten_unasked(papers: Papers) -> None:
@@ -234,9 +234,20 @@ def test_bad_data_leaves_no_record(papers: Papers, tmp_path: Path) -> None:
     assert not (Path(arguments[1].output) / "run.json").exists()
 
 
-def test_a_loss_that_is_no_number_ends_the_run(papers: Papers) -> None:
-    with pytest.raises(TkError, match="no longer a number"):
-        finetune(*papers(learning_rate=1.0, max_steps=200, epochs=50.0, scheduler="constant", warmup=0.0, weight_decay=0.0))
+def test_a_loss_that_is_no_number_ends_the_run(papers: Papers, bases: Callable[[str], Path], tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    permit, recipe, plan, snapshot, verdict = papers()
+    broken = tmp_path / "broken"
+    shutil.copytree(bases("qwen2"), broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TkError, match="no longer a number at step 1"):
+        finetune(permit, recipe, plan, replace(snapshot, folder=broken), verdict)
+    assert not (Path(recipe.output) / "run.json").exists()
 
 
 def test_held_out_rows_may_come_from_a_file_of_their_own(papers: Papers, support: Path, tmp_path: Path) -> None:

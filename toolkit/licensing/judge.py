@@ -137,7 +137,7 @@ def _withheld(rules: list[Rule], facts: Facts, terms: Terms, result: Judgement, 
         result.worsen("needs-review")
         return
     rule = rules[0]
-    finding = Finding(f"{rule.id}-not-granted", "error", rule.summary, terms.id, rule.clause, rule.otherwise)
+    finding = Finding("use-not-granted", "error", rule.summary, terms.id, rule.clause, rule.otherwise)
     if finding not in result.findings:
         result.findings.append(finding)
     result.worsen(rule.otherwise)
@@ -223,8 +223,15 @@ def _sentences(assumptions: list[Assumption], library: Library) -> Iterator[str]
             for entry in entries
             for value in (entry.leaf.value if isinstance(entry.leaf.value, list | tuple) else (entry.leaf.value,))
         )
-        clauses = ", ".join(dict.fromkeys(f"{entry.license} {entry.clause}" for entry in entries))
-        yield f"{_phrase(operand, operator, tuple(values), entries[0].leaf.month, library)} ({clauses})"
+        yield f"{_phrase(operand, operator, tuple(values), entries[0].leaf.month, library)} ({_clauses(entries)})"
+
+
+def _clauses(entries: list[Assumption]) -> str:
+    """`llama-3.1 2; llama-3.1-aup 1.1, 1.2`: each licence once, its clauses in order."""
+    by_license: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        by_license.setdefault(entry.license, {})[entry.clause] = None
+    return "; ".join(f"{name} {', '.join(clauses)}" for name, clauses in by_license.items())
 
 
 def _phrase(operand: str, operator: str, values: tuple[object, ...], month: str | None, library: Library) -> str:

@@ -27,8 +27,8 @@ _FIRST_INPUTS = ("q_proj", "k_proj", "v_proj", "q_a_proj", "kv_a_proj_with_mqa")
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What the forms depend on besides the shape. `tokens` is T, `length` one row's tokens, `masked` whether attention
-    gets an explicit mask (padded or packed rows), `own_copies` the question above, `dropout` whether adapters have any
-    (each then keeps a dropped-out copy of its input and a mask of a byte per value), `exact_math` attention written out
+    gets an explicit mask (padded or packed rows), `own_copies` the question above, `dropout_mask_bytes` the
+    size of a mask's element where adapters have dropout (each then keeps a copy of its input and the mask), `exact_math` attention written out
     as matrix products (latent attention on a CPU, whose fused kernel wants equal head widths)."""
 
     targets: Collection[str]
@@ -37,7 +37,7 @@ class Setting:
     length: int
     element_bytes: int
     own_copies: bool
-    dropout: bool
+    dropout_mask_bytes: int
     masked: bool
     exact_math: bool
 
@@ -58,7 +58,7 @@ class LayerBytes:
 
 
 def layer_bytes(shape: Shape, setting: Setting, *, sparse: bool) -> LayerBytes:
-    """Bytes of one layer; `sparse` where its MLP is a mixture of experts."""
+    """Bytes of one layer; `sparse` where its MLP is a mixture of experts (a base without experts has none)."""
     attention, attention_backward = _attention(shape, setting)
     if sparse and shape.experts is not None:
         mlp, mlp_backward = _mixture(shape, shape.experts, setting)
@@ -70,14 +70,14 @@ def layer_bytes(shape: Shape, setting: Setting, *, sparse: bool) -> LayerBytes:
 def _input_copies(names: Collection[str], width: int, setting: Setting) -> int:
     """Bytes per token kept as input of the adapted matrices among `names`, which all read one tensor of `width`."""
     adapted = len(set(names) & set(setting.targets))
-    if setting.dropout:
-        return (setting.element_bytes + 1) * width * adapted
+    if setting.dropout_mask_bytes:
+        return (setting.element_bytes + setting.dropout_mask_bytes) * width * adapted
     return setting.element_bytes * width * (adapted if setting.own_copies else min(adapted, 1))
 
 
 def _kept_anyway(name: str, width: int, setting: Setting) -> int:
     """Bytes per token for the input of one adapted matrix that something else keeps too: nothing, unless copied."""
-    apart = setting.own_copies or setting.dropout
+    apart = setting.own_copies or setting.dropout_mask_bytes > 0
     return _input_copies((name,), width, setting) if apart else 0
 
 
@@ -134,7 +134,7 @@ def _mlp(shape: Shape, setting: Setting) -> tuple[int, int]:
         backward = 10 * hidden + 6 * width  # down_proj's adapter carries its T x I gradient in float32
     else:
         backward = e * hidden + 2 * e * width
-    if setting.dropout and "down_proj" in targets:
+    if setting.dropout_mask_bytes and "down_proj" in targets:
         backward += 2 * e * width
     return setting.tokens * kept, setting.tokens * backward
 

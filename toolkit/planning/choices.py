@@ -178,4 +178,6 @@ def _optimizer(recipe: Recipe) -> Choice:
 
 def loss_choice(shape: Shape, tokens: int) -> Choice:
     """The loss is formed in tiles; the reason counts what whole logits would take (12 bytes each at their peak)."""
-    return Choice("chunked", f"whole logits would take {gib(12 * tokens * shape.vocab)}, its tiles take at most 512 MiB")
+    return Choice(
+        "chunked", f"whole logits would take {gib(12 * tokens * shape.vocab)}, its tiles take at most 512 MiB"
+    )

@@ -78,7 +78,7 @@ def _entry(folder: Path, entry: Mapping[str, object]) -> Iterator[tuple[str, str
             yield FILE, f"{label} points to {file or 'nothing'}, which is missing"
         elif sha256_file(folder / file) != text(item, "sha256"):
             yield file, f"is not the file by which {label} was fulfilled: its SHA-256 differs"
-    if entry.get("id") in NEEDS_TEXT and not any(
+    if text(entry, "id") in NEEDS_TEXT and not any(
         (text(item, "file") or "").startswith("LICENSES/") for item in evidence
     ):
         yield FILE, f"{label} has no licence text"

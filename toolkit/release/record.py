@@ -19,6 +19,8 @@ SCHEMA = "tk/run/1"
 
 Record = Mapping[str, object]
 
+_ABSURD = 1e300  # JSON knows whole numbers that no float can hold; no figure of a run comes near
+
 _WORDS: Mapping[str, tuple[type, ...]] = {
     "text": (str,),
     "a mapping": (dict,),
@@ -170,7 +172,8 @@ def text(record: object, path: str) -> str | None:
 def number(record: object, path: str) -> float | None:
     """A number at a dotted path; None where there is none."""
     value = at(record, path)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    sound = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _ABSURD
+    return value if sound else None  # type: ignore[return-value]  # `sound` has seen that it is a number
 
 
 def whole(record: object, path: str) -> int | None:

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from toolkit.errors import TkError
 from toolkit.files.digests import sha256_file
-from toolkit.models.card import front_matter
 from toolkit.release import cyclonedx, provenance, spdx, spdx3
+from toolkit.release.agreement import CONFIG, disagreements
 from toolkit.release.inventory import require_formats
 from toolkit.release.obligations import CARD, NOTICE
 from toolkit.release.obligations import FILE as OBLIGATIONS
@@ -25,7 +25,7 @@ from toolkit.release.record import at, entries_of, is_inside, read_json, text
 
 SIGNATURE = "model.sig"
 _PAPERS = (provenance.FILE, OBLIGATIONS, spdx.FILE, spdx3.FILE, cyclonedx.FILE)
-_REQUIRED = (CARD, "card.html", NOTICE, OBLIGATIONS, spdx.FILE, spdx3.FILE, cyclonedx.FILE, "adapter_config.json")
+_REQUIRED = (CARD, "card.html", NOTICE, OBLIGATIONS, spdx.FILE, spdx3.FILE, cyclonedx.FILE, CONFIG)
 
 # What moving a folder about leaves in it: version control, the hub's own bookkeeping, a Mac's folder settings. None of
 # it is loaded with the model. Anything else that the provenance does not name is an error.
@@ -85,11 +85,10 @@ def verify(release_folder: Path) -> VerifyReport:
     digests = _subjects(statement, problems)
     problems += _files(release_folder, present, digests)
     problems += _formats(release_folder)
-    problems += _card(release_folder, statement)
+    problems += [Damage(*difference) for difference in disagreements(release_folder, statement, digests)]
     paper = _read(release_folder, OBLIGATIONS, problems)
     if paper is not None:
         problems += [Damage(*problem) for problem in obligation_problems(release_folder, paper, statement)]
-    problems += _bills(release_folder, digests)
     name = text(statement, "predicate.buildDefinition.internalParameters.release.name")
     unique = tuple(dict.fromkeys(problems))
     return VerifyReport(release_folder, name, len(digests), (release_folder / SIGNATURE).is_file(), unique)
@@ -198,49 +197,3 @@ def _cyclonedx(path: Path, document: object) -> list[str]:
     if at(document, "bomFormat") != "CycloneDX" or not isinstance(at(document, "metadata.component"), dict):
         return ["is not a CycloneDX document with a component"]
     return cyclonedx.cyclonedx_problems(path.read_text(encoding="utf-8"))
-
-
-def _card(folder: Path, statement: object) -> Iterator[Damage]:
-    """The card's front matter against the provenance: the same name, licence and base."""
-    if not (folder / CARD).is_file():
-        yield Damage(CARD, "is missing")
-        return
-    try:
-        document = front_matter((folder / CARD).read_text(encoding="utf-8"), CARD)
-    except (TkError, UnicodeDecodeError) as error:
-        yield Damage(CARD, f"its front matter cannot be read: {error}")
-        return
-    keys = document.value if document else None
-    if not isinstance(keys, dict):
-        yield Damage(CARD, "has no front matter")
-        return
-    if "licence" in keys:
-        yield Damage(CARD, "has a key `licence`, which no hub reads; it is `license`")
-    said = at(statement, "predicate.buildDefinition.internalParameters.release")
-    if not isinstance(said, Mapping):
-        if statement is not None:
-            yield Damage(provenance.FILE, "does not say under which name and licence this is released")
-        return
-    for key, card_key in (
-        ("name", "model_name"),
-        ("license", "license"),
-        ("license_name", "license_name"),
-        ("base_model", "base_model"),
-    ):
-        if said.get(key) != keys.get(card_key):
-            yield Damage(CARD, f"{card_key} is {keys.get(card_key)!r}, and the provenance says {said.get(key)!r}")
-
-
-def _bills(folder: Path, digests: Mapping[str, str]) -> Iterator[Damage]:
-    """The digests of files that the bills of materials and the adapter's configuration give, against the provenance."""
-    quiet: list[Damage] = []
-    for entry in entries_of(_read(folder, spdx.FILE, quiet), "files"):
-        name = str(entry.get("fileName", "")).removeprefix("./")
-        for checksum in entries_of(entry, "checksums"):
-            if checksum.get("algorithm") == "SHA256" and digests and checksum.get("checksumValue") != digests.get(name):
-                yield Damage(spdx.FILE, f"gives another SHA-256 for {name} than the provenance")
-    for entry in entries_of(_read(folder, cyclonedx.FILE, quiet), "metadata.component.components"):
-        name = str(entry.get("name", ""))
-        for checksum in entries_of(entry, "hashes"):
-            if digests and checksum.get("content") != digests.get(name):
-                yield Damage(cyclonedx.FILE, f"gives another SHA-256 for {name} than the provenance")

@@ -62,6 +62,8 @@ def load_base(
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise TkError(f"the base cannot be loaded: {_first_line(error)}", where=str(folder), hint=_hint(error)) from error
     model.config.use_cache = False
+    if quantise and device == "cpu":
+        _keep_four_bits_as_they_are(model)
     return model
 
 
@@ -85,6 +87,19 @@ def four_bit(compute: str) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, compute),
     )
+
+
+def _keep_four_bits_as_they_are(model: PreTrainedModel) -> None:
+    """Switch off what bitsandbytes (0.50.2, nn/modules.py, `Linear4bit.forward`) does on CPUs with AVX-512 bf16.
+
+    At the first forward pass outside training it repacks the weights for good and rounds their scales to bf16, so an
+    evaluation would change the base that is then trained; and it fails where a matrix does not divide into its blocks.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def align_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end_of_turn: str | None) -> tuple[int, ...]:

@@ -43,11 +43,15 @@ def next_token_losses(model: Any, inputs: Mapping[str, Tensor], labels: Tensor) 
 
 
 def has_plain_head(causal: Any) -> bool:
-    """Whether logits are nothing but hidden states times a frozen head."""
+    """Whether logits are nothing but hidden states times a head that gets no gradient."""
+    import torch
+
     head = causal.get_output_embeddings()
     config = causal.config.get_text_config()
     extras = any(getattr(config, name, None) not in (None, 1.0) for name in _HEAD_EXTRAS)
-    return head is not None and getattr(head, "bias", None) is None and not head.weight.requires_grad and not extras
+    if head is None or getattr(head, "bias", None) is not None or extras:
+        return False
+    return not (head.weight.requires_grad and torch.is_grad_enabled())
 
 
 @cache
