@@ -308,6 +308,9 @@ def main() -> None:
     model.generation_config.update(do_sample=False, bos_token_id=pad_id, eos_token_id=end_id, pad_token_id=pad_id)
     model.save_pretrained(given.output)
     tokenizer.save_pretrained(given.output)
+    (given.output / "model.safetensors").chmod(0o644)
+    if first + 1 <= given.steps == done:
+        checkpoint.unlink(missing_ok=True)
     print("greedy-exact answers of the saved bfloat16 weights, 100 unseen draws a task:")
     for name, share in abilities(model.float(), tokenizer, given.seed, each=100).items():
         print(f"  {name:20s} {share:.0%}")

@@ -213,3 +213,40 @@ def test_a_folder_that_is_no_release_is_an_error_of_its_own(tmp_path: Path):
     assert caught.value.exit_code == 1
     with pytest.raises(TkError, match="no such folder"):
         verify(tmp_path / "nowhere")
+
+
+def test_an_adapter_pointed_at_another_base_is_found_even_with_a_new_digest(llama_release: Path):
+    change_json(llama_release / "adapter_config.json", lambda config: config.update(base_model_name_or_path="x/y"))
+    bless(llama_release, "adapter_config.json")
+    assert any(problem.what.startswith("is for the base 'x/y'") for problem in verify(llama_release).problems)
+
+
+def test_another_licence_in_spdx_is_found_even_with_a_new_digest(llama_release: Path):
+    change_json(
+        llama_release / "sbom.spdx.json", lambda document: document["packages"][0].update(licenseDeclared="MIT")
+    )
+    bless(llama_release, "sbom.spdx.json")
+    assert files_with_problems(llama_release) == {"sbom.spdx.json"}
+
+
+def test_another_licence_in_spdx3_is_found_even_with_a_new_digest(llama_release: Path):
+    def change(document: Any) -> None:
+        for item in document["@graph"]:
+            if item["type"] == "simplelicensing_LicenseExpression" and item["spdxId"].endswith("#license-1"):
+                item["simplelicensing_licenseExpression"] = "MIT"
+
+    change_json(llama_release / "aibom.spdx3.json", change)
+    bless(llama_release, "aibom.spdx3.json")
+    assert files_with_problems(llama_release) == {"aibom.spdx3.json"}
+
+
+def test_another_digest_of_the_base_is_found(llama_release: Path):
+    def change(document: Any) -> None:
+        document["metadata"]["component"]["pedigree"]["ancestors"][0]["components"][0]["hashes"][0]["content"] = (
+            "0" * 64
+        )
+
+    change_json(llama_release / "aibom.cdx.json", change)
+    bless(llama_release, "aibom.cdx.json")
+    (problem,) = verify(llama_release).problems
+    assert str(problem) == "aibom.cdx.json: gives another SHA-256 for base/model.safetensors than the provenance"

@@ -47,10 +47,14 @@ def make_tokenizer() -> Callable[..., Any]:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
     core.train_from_iterator([WORDS] * 4, trainer)
 
-    def make(template: str | None = CHATML, eos: str | None = "<|im_end|>", pad: str | None = "<|endoftext|>", **more: Any) -> Any:
+    def make(
+        template: str | None = CHATML, eos: str | None = "<|im_end|>", pad: str | None = "<|endoftext|>", **more: Any
+    ) -> Any:
         extra = [token for token in SPECIAL if token not in (eos, pad, *more.values())]
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=core, eos_token=eos, pad_token=pad, extra_special_tokens=extra, **more
@@ -89,7 +93,16 @@ def support(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(60):
         thing = random.choice(["order", "parcel", "invoice"])
         question = f"where is my {thing} number {number}" + " please answer" * random.randrange(4)
-        rows.append(json.dumps({"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": f"your {thing} is on its way"}]}))
+        rows.append(
+            json.dumps(
+                {
+                    "messages": [
+                        {"role": "user", "content": question},
+                        {"role": "assistant", "content": f"your {thing} is on its way"},
+                    ]
+                }
+            )
+        )
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return path
 
@@ -107,7 +120,9 @@ def papers(support: Path, bases: Callable[[str], Path], tmp_path: Path) -> Calla
     from toolkit.planning.recipe import AdapterSettings, DataSettings, EvaluateSettings, Recipe, TrainSettings
     from toolkit.planning.shape import read_shape
 
-    def make(family: str = "qwen2", adapter: str = "lora", output: str = "run", data: Path | None = None, **train: Any) -> tuple[Any, ...]:
+    def make(
+        family: str = "qwen2", adapter: str = "lora", output: str = "run", data: Path | None = None, **train: Any
+    ) -> tuple[Any, ...]:
         snapshot = Snapshot(f"embedded:{family}", None, "embedded", bases(family))
         settings = {"max_steps": 8, "batch_size": 8, "learning_rate": 5e-3, "max_length": 128, **train}
         recipe = Recipe(

@@ -92,7 +92,10 @@ def test_one_prompt_never_stands_on_both_sides_of_the_split() -> None:
 
 def test_the_split_depends_on_the_seed_and_not_on_the_order() -> None:
     examples = conversations(*[f"question {number}" for number in range(100)])
-    keys = [{row.split_key for row in split(rows, 0.1, seed)[1]} for rows, seed in ((examples, 1), (examples[::-1], 1), (examples, 2))]
+    keys = [
+        {row.split_key for row in split(rows, 0.1, seed)[1]}
+        for rows, seed in ((examples, 1), (examples[::-1], 1), (examples, 2))
+    ]
     assert keys[0] == keys[1] != keys[2]
     assert len(keys[0]) == 10
 

@@ -71,16 +71,23 @@ def test_answers_and_their_end_are_counted_and_nothing_else(name: str, make_toke
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_an_answer_that_repeats_the_question_is_masked_in_its_own_place(name: str, make_tokenizer: Callable[..., Any]) -> None:
+def test_an_answer_that_repeats_the_question_is_masked_in_its_own_place(
+    name: str, make_tokenizer: Callable[..., Any]
+) -> None:
     template, end, more = TEMPLATES[name]
     tokenizer = make_tokenizer(template, end, **more)
     encoded = encode([talk("assistant", "assistant", "assistant", "user")], tokenizer, 512)
     assert [label != IGNORED for label in encoded.labels[0]].index(True) > len(encoded.labels[0]) // 4
-    assert counted(tokenizer, talk("assistant", "assistant", "assistant", "user"))[0].replace(" ", "") == f"assistant{end}user{end}"
+    assert (
+        counted(tokenizer, talk("assistant", "assistant", "assistant", "user"))[0].replace(" ", "")
+        == f"assistant{end}user{end}"
+    )
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_what_comes_before_the_counted_tokens_is_what_inference_asks_with(name: str, make_tokenizer: Callable[..., Any]) -> None:
+def test_what_comes_before_the_counted_tokens_is_what_inference_asks_with(
+    name: str, make_tokenizer: Callable[..., Any]
+) -> None:
     template, end, more = TEMPLATES[name]
     tokenizer = make_tokenizer(template, end, **more)
     example = talk("where is it", "on its way")
@@ -97,7 +104,9 @@ def test_a_template_that_trims_answers_is_followed(make_tokenizer: Callable[...,
 
 def test_an_empty_reasoning_block_is_learnt_because_the_model_must_write_it(make_tokenizer: Callable[..., Any]) -> None:
     tokenizer = make_tokenizer(QWEN3)
-    assert counted(tokenizer, talk("hi", "hello", "more", "yes")) == ["hello<|im_end|><think>\n\n</think>\n\nyes<|im_end|>"]
+    assert counted(tokenizer, talk("hi", "hello", "more", "yes")) == [
+        "hello<|im_end|><think>\n\n</think>\n\nyes<|im_end|>"
+    ]
 
 
 def test_reasoning_that_the_template_rewrites_is_still_found(make_tokenizer: Callable[..., Any]) -> None:

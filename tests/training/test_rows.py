@@ -62,7 +62,7 @@ def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
     [
         ("rows.json", f"[{GOOD}, {GOOD}]"),
         ("rows.json", f"{GOOD}\n{GOOD}\n"),
-        ("rows.csv", "prompt,completion\nhi,hello\n\"two\nlines\",yes\n"),
+        ("rows.csv", 'prompt,completion\nhi,hello\n"two\nlines",yes\n'),
         ("rows.tsv", "prompt\tcompletion\nhi\thello\na\tb\n"),
     ],
 )
@@ -72,7 +72,7 @@ def test_other_kinds_of_files_give_the_same_rows(tmp_path: Path, name: str, text
 
 def test_a_csv_row_with_too_few_columns_is_named_by_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"rows\.csv:4: has not the 2 columns"):
-        source_of(tmp_path, "prompt,completion\n\"two\nlines\",yes\nalone\n", "rows.csv")
+        source_of(tmp_path, 'prompt,completion\n"two\nlines",yes\nalone\n', "rows.csv")
 
 
 def test_parquet_and_a_folder_of_files_are_read(tmp_path: Path) -> None:
@@ -82,7 +82,11 @@ def test_parquet_and_a_folder_of_files_are_read(tmp_path: Path) -> None:
     write_table(pyarrow.table({"prompt": ["a", "b"], "completion": ["c", "d"]}), tmp_path / "one.parquet")
     (tmp_path / "two.jsonl").write_text('{"prompt": "e", "completion": "f"}\n', encoding="utf-8")
     source = read_source("data", tmp_path)
-    assert [row.where for row in source.rows] == ["data/one.parquet row 1", "data/one.parquet row 2", "data/two.jsonl:1"]
+    assert [row.where for row in source.rows] == [
+        "data/one.parquet row 1",
+        "data/one.parquet row 2",
+        "data/two.jsonl:1",
+    ]
 
 
 def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ Papers = Callable[..., tuple[Any, ...]]
 
 
 def digest(run: Path) -> str:
-    return str(json.loads((run / "run.json").read_text())["adapter"]["files"]["adapter/adapter_model.safetensors"]["sha256"])
+    return str(
+        json.loads((run / "run.json").read_text())["adapter"]["files"]["adapter/adapter_model.safetensors"]["sha256"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,11 @@ def finished(request: pytest.FixtureRequest) -> Callable[[Papers], Path]:
 
 @pytest.mark.parametrize("adapter", ["lora", "qlora"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_loss_falls_and_the_adapter_reloads(family: str, adapter: str, papers: Papers, bases: Callable[[str], Path]) -> None:
+def test_the_loss_falls_and_the_adapter_reloads(
+    family: str, adapter: str, papers: Papers, bases: Callable[[str], Path]
+) -> None:
     from peft import PeftModel
+    from safetensors.torch import load_file
 
     from toolkit.training.base import load_base
 
@@ -58,10 +63,16 @@ def test_the_loss_falls_and_the_adapter_reloads(family: str, adapter: str, paper
     base = load_base(bases(family), dtype="float32", device="cpu", quantise=quantised)
     assert any("Linear4bit" in type(module).__name__ for module in base.modules()) == quantised
     loaded = PeftModel.from_pretrained(base, str(run / "adapter"))
-    weights = [parameter for name, parameter in loaded.named_parameters() if "lora_B" in name]
-    assert weights
-    assert all(str(weight.dtype) == "torch.float32" and weight.abs().sum() > 0 for weight in weights)
-    assert not any("gate.weight" in name or "experts." in name.replace("shared_experts.", "") for name, _ in loaded.named_parameters() if "lora_" in name)
+    weights = load_file(run / "adapter" / "adapter_model.safetensors")
+    assert all(str(weight.dtype) == "torch.float32" for weight in weights.values())
+    trained = [parameter for name, parameter in loaded.named_parameters() if "lora_B" in name]
+    assert len(trained) * 2 == len(weights)
+    assert all(parameter.abs().sum() > 0 for parameter in trained)
+    assert not any(
+        "gate.weight" in name or "experts." in name.replace("shared_experts.", "")
+        for name, _ in loaded.named_parameters()
+        if "lora_" in name
+    )
 
 
 def test_a_record_holds_what_the_release_needs(papers: Papers, finished: Callable[..., Path]) -> None:
@@ -71,7 +82,10 @@ def test_a_record_holds_what_the_release_needs(papers: Papers, finished: Callabl
     assert set(record["base"]["files"]) >= {"config.json", "model.safetensors", "tokenizer.json", "LICENSE"}
     assert record["data"]["train"]["rows"] + record["data"]["eval"]["rows"] == 60
     assert 0 < record["data"]["loss_tokens"] < record["data"]["train"]["tokens"]
-    assert [(item["kind"], item["id"]) for item in record["licenses"]] == [("license", "apache-2.0"), ("notice", "apache-2.0")]
+    assert [(item["kind"], item["id"]) for item in record["licenses"]] == [
+        ("license", "apache-2.0"),
+        ("notice", "apache-2.0"),
+    ]
     assert all((run / item["path"]).is_file() for item in record["licenses"])
     assert record["metrics"]["steps"] == 8
     assert record["metrics"]["flops"] > 0
@@ -82,10 +96,14 @@ def test_a_record_holds_what_the_release_needs(papers: Papers, finished: Callabl
     assert not (run / "adapter" / "README.md").exists()
     assert not list(run.glob("checkpoints/*/README.md"))
     assert str(run) not in (run / "adapter" / "adapter_config.json").read_text()
-    assert json.loads((run / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == "embedded:qwen2"
+    assert (
+        json.loads((run / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == "embedded:qwen2"
+    )
 
 
-def test_the_evaluation_before_is_the_base_itself(papers: Papers, finished: Callable[..., Path], bases: Callable[[str], Path]) -> None:
+def test_the_evaluation_before_is_the_base_itself(
+    papers: Papers, finished: Callable[..., Path], bases: Callable[[str], Path]
+) -> None:
     from toolkit.training.base import align_tokens, load_base, load_tokenizer
     from toolkit.training.data import load_data
     from toolkit.training.encoding import encode
@@ -156,7 +174,9 @@ def test_checkpoints_of_another_recipe_are_not_gone_on_with(papers: Papers) -> N
         finetune(*papers(output="stopped", learning_rate=1e-3))
 
 
-def test_the_adapter_says_the_same_without_the_toolkit(papers: Papers, finished: Callable[..., Path], bases: Callable[[str], Path]) -> None:
+def test_the_adapter_says_the_same_without_the_toolkit(
+    papers: Papers, finished: Callable[..., Path], bases: Callable[[str], Path]
+) -> None:
     from toolkit.training.chat import load_chat
 
     run = finished(papers)
@@ -183,7 +203,9 @@ print(tokenizer.decode(written[0, inputs["input_ids"].shape[1]:], skip_special_t
     assert result.returncode == 0, result.stderr
 
 
-def test_a_run_writes_nothing_to_stdout(papers: Papers, finished: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_writes_nothing_to_stdout(
+    papers: Papers, finished: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
     finetune(*papers(output="quiet"))
     captured = capfd.readouterr()
     assert captured.out == ""

@@ -91,6 +91,8 @@ class Library:
         return [self.head(identifier) for identifier, text in self._lower.items() if wanted in text] if wanted else []
 
     def _by_key(self, key: str) -> TermsHead | None:
+        if key in self._texts:
+            return self.head(key)
         for head in self._mentioning(key):
             if key in (head.id, head.spdx.lower()) or key in (hub.lower() for hub in head.hub_keys):
                 return head

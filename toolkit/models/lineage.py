@@ -62,9 +62,17 @@ def read_work(snapshot: Snapshot, access: Access, *, role: str | None = None, ab
         revision=snapshot.revision,
         declared=card.licenses,
         declared_name=card.license_name,
-        where=card.where,
+        where=_where(card.where, snapshot),
         bases=bases,
     )
+
+
+def _where(where: str | None, snapshot: Snapshot) -> str | None:
+    """Where a declaration stands, within the model unless the model is the reader's own folder: evidence goes onto
+    cards, and where this machine keeps its caches is nobody's business."""
+    if where is None or snapshot.folder is None or snapshot.source == "folder":
+        return where
+    return where.removeprefix(f"{snapshot.folder}/")
 
 
 def _base(name: str, access: Access, role: str | None, chain: tuple[str, ...]) -> Work:

@@ -101,11 +101,12 @@ def _origins(folder: Path, statement: object) -> Iterator[Difference]:
         if entry.get("type") == "data":
             found[f"data/{entry.get('name')}"] = _hashes(entry)
     for name, hashes in found.items():
-        if hashes != ({wanted[name]} if wanted.get(name) else set()):
+        digest = wanted.get(name)
+        if hashes != ({digest} if digest else set()):
             yield cyclonedx.FILE, f"gives another SHA-256 for {name} than the provenance"
-    for name in wanted:
-        if name is not None and name.startswith(("base/", "data/")) and name not in found:
-            yield cyclonedx.FILE, f"lacks {name}, from which the provenance says this was made"
+    for origin in wanted:
+        if origin is not None and origin.startswith(("base/", "data/")) and origin not in found:
+            yield cyclonedx.FILE, f"lacks {origin}, from which the provenance says this was made"
 
 
 def _hashes(entry: Mapping[str, object]) -> set[str]:

@@ -47,8 +47,8 @@ h2 { font-size: 1.2rem; margin: 2.25rem 0 .75rem; padding-bottom: .3rem; border-
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; margin: .75rem 0; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .75rem .45rem 0; }
-th, td { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-th { color: var(--soft); font-weight: 600; overflow-wrap: normal; }
+th, td { border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
+th { color: var(--soft); font-weight: 600; }
 td { white-space: pre-line; }
 td:first-child { min-width: 8rem; }
 code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .88em; }

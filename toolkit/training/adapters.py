@@ -65,10 +65,14 @@ def trainable_parameters(model: PeftModel) -> int:
 def adapted_modules(model: PeftModel) -> tuple[str, ...]:
     """Full names of the modules that carry an adapter, in the base's own naming, sorted."""
     prefix, marker = "base_model.model.", ".lora_A."
-    return tuple(sorted({name.split(marker)[0].removeprefix(prefix) for name, _ in model.named_parameters() if marker in name}))
+    return tuple(
+        sorted({name.split(marker)[0].removeprefix(prefix) for name, _ in model.named_parameters() if marker in name})
+    )
 
 
-def save_adapter(model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, base_id: str, revision: str | None) -> None:
+def save_adapter(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, base_id: str, revision: str | None
+) -> None:
     """Write the adapter, its configuration and the tokenizer to `folder`, all or nothing.
 
     The configuration names the base by its id, not by a path on this machine; PEFT's own model card is left out,
@@ -91,7 +95,9 @@ def _check_targets(model: PreTrainedModel, targets: tuple[str, ...]) -> None:
     import torch
 
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    missing = [target for target in targets if not any(name == target or name.endswith(f".{target}") for name in linear)]
+    missing = [
+        target for target in targets if not any(name == target or name.endswith(f".{target}") for name in linear)
+    ]
     if missing or not targets:
         known = sorted({name.rsplit(".", 1)[-1] for name in linear if name.rsplit(".", 1)[-1] != "lm_head"})
         named = ", ".join(missing) or "no target at all"
@@ -99,4 +105,6 @@ def _check_targets(model: PreTrainedModel, targets: tuple[str, ...]) -> None:
             f"the base has no linear module {named}", where="adapter.target_modules", hint=f"it has {', '.join(known)}"
         )
     if any(target.rsplit(".", 1)[-1] in ("lm_head", "embed_tokens") for target in targets):
-        raise TkError("an adapter on lm_head is ignored by the trainer", where="adapter.target_modules", hint="leave it out")
+        raise TkError(
+            "an adapter on lm_head is ignored by the trainer", where="adapter.target_modules", hint="leave it out"
+        )

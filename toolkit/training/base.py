@@ -49,7 +49,9 @@ def load_base(
     from transformers import AutoModelForCausalLM
 
     if not any(folder.glob("*.safetensors")):
-        raise TkError("holds no safetensors weights; other weight files can run code and are not loaded", where=str(folder))
+        raise TkError(
+            "holds no safetensors weights; other weight files can run code and are not loaded", where=str(folder)
+        )
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
     if quantise:
         options["quantization_config"] = four_bit(compute_dtype(dtype, device))
@@ -60,7 +62,9 @@ def load_base(
             folder, use_safetensors=True, trust_remote_code=trust_remote_code, local_files_only=True, **options
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise TkError(f"the base cannot be loaded: {_first_line(error)}", where=str(folder), hint=_hint(error)) from error
+        raise TkError(
+            f"the base cannot be loaded: {_first_line(error)}", where=str(folder), hint=_hint(error)
+        ) from error
     model.config.use_cache = False
     if quantise and device == "cpu":
         _keep_four_bits_as_they_are(model)
@@ -102,7 +106,9 @@ def _keep_four_bits_as_they_are(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def align_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end_of_turn: str | None) -> tuple[int, ...]:
+def align_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end_of_turn: str | None
+) -> tuple[int, ...]:
     """Make model and tokenizer agree on padding and on where an answer stops; gives the ids that stop generation.
 
     A base that was not instruction-tuned ends texts with one token and, under a chat template, turns with another;
@@ -135,7 +141,9 @@ def count_parameters(model: PreTrainedModel) -> int:
 def _hint(error: Exception) -> str | None:
     text = str(error)
     if "trust_remote_code" in text:
-        return "the base ships its own code; read it, and set trust_remote_code: true in the recipe if you mean to run it"
+        return (
+            "the base ships its own code; read it, and set trust_remote_code: true in the recipe if you mean to run it"
+        )
     if isinstance(error, ImportError):
         return "install the training extra: pip install 'tk-toolkit[train]'"
     return None

@@ -52,7 +52,7 @@ def watch(curve: Curve, progress: Progress, stop: StopRequest) -> TrainerCallbac
     """A callback that writes the curve, reports each step, notices a lost loss, and stops at a step's end when asked to."""
     from transformers import TrainerCallback
 
-    class Watch(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if stop.asked and state.global_step < state.max_steps:
                 control.should_save = control.should_training_stop = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def load_chat(run: Path, base: Path, record: Mapping[str, Any]) -> Chat:
 
     environment.prepare()
     _check_base(base, record)
-    with environment.quiet_libraries(run / "log.txt"):
+    with environment.quiet_libraries(Path(os.devnull)):  # a finished run is only read
         import torch
         from peft import PeftModel
 
@@ -86,7 +87,7 @@ def _check_base(base: Path, record: Mapping[str, Any]) -> None:
 def _streamer(tokenizer: Any, on_text: Callable[[str], None]) -> Any:
     from transformers import TextStreamer
 
-    class Words(TextStreamer):
+    class Words(TextStreamer):  # type: ignore[misc]  # transformers is not followed
         def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
             if text:
                 on_text(text)

@@ -36,9 +36,17 @@ def load_data(recipe: Recipe, *, offline: bool = False) -> TrainingData:
         known = {example.split_key for example in held_out}
         train = tuple(example for example in examples if example.split_key not in known)
         if not train:
-            raise InvalidInput([Problem(settings.train, f"every prompt also stands in {settings.eval}, so nothing is left to train on")])
+            raise InvalidInput(
+                [
+                    Problem(
+                        settings.train, f"every prompt also stands in {settings.eval}, so nothing is left to train on"
+                    )
+                ]
+            )
         dropped = len(examples) - len(train)
-        how = f"file {settings.eval}" + (f"; {dropped} rows with the same prompt left out of training" if dropped else "")
+        how = f"file {settings.eval}" + (
+            f"; {dropped} rows with the same prompt left out of training" if dropped else ""
+        )
         return TrainingData(source, format_, train, held_out, how, other)
     fraction, seed = recipe.evaluate.fraction, recipe.train.seed
     train, held_out = split(examples, fraction, seed)

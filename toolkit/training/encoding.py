@@ -45,7 +45,9 @@ def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_
     when rows are longer than `max_length` tokens: nothing is ever cut off silently.
     """
     if not tokenizer.is_fast:
-        raise TkError("the base has no fast tokenizer, so tokens cannot be traced to characters", hint="it needs a tokenizer.json")
+        raise TkError(
+            "the base has no fast tokenizer, so tokens cannot be traced to characters", hint="it needs a tokenizer.json"
+        )
     template = Template(tokenizer)
     rendered = _render_all(examples, template, tokenizer)
     if not rendered:
@@ -61,15 +63,20 @@ def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_
     )
     input_ids: list[list[int]] = batch["input_ids"]
     labels = [
-        _labels(ids, offsets, row.spans) for ids, offsets, row in zip(input_ids, batch["offset_mapping"], rendered, strict=True)
+        _labels(ids, offsets, row.spans)
+        for ids, offsets, row in zip(input_ids, batch["offset_mapping"], rendered, strict=True)
     ]
     unended = [index for index, row in enumerate(rendered) if not row.ends]
     if unended and tokenizer.eos_token_id is None:
-        raise TkError("neither the chat template nor the tokenizer has a token that ends an answer", hint="use another base")
+        raise TkError(
+            "neither the chat template nor the tokenizer has a token that ends an answer", hint="use another base"
+        )
     for index in unended:
         input_ids[index].append(tokenizer.eos_token_id)
         labels[index].append(tokenizer.eos_token_id)
-    notes = ("the chat template writes no token that ends an answer; the end-of-text token was added",) if unended else ()
+    notes = (
+        ("the chat template writes no token that ends an answer; the end-of-text token was added",) if unended else ()
+    )
     _check_lengths(input_ids, max_length)
     problems = [
         Problem(example.where, "leaves no token to learn from")
@@ -84,12 +91,12 @@ def encode_prompts(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBa
     """Token ids of what comes before the last answer of each conversation, with the words that make a model answer."""
     template = Template(tokenizer)
     texts = [template.render(example.prompt, ask=True) for example in examples]
-    return tokenizer(texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)["input_ids"]
+    batch = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
+    ids: list[list[int]] = batch["input_ids"]
+    return ids
 
 
-def _render_all(
-    examples: Sequence[Example], template: Template, tokenizer: PreTrainedTokenizerBase
-) -> list[Rendered]:
+def _render_all(examples: Sequence[Example], template: Template, tokenizer: PreTrainedTokenizerBase) -> list[Rendered]:
     rendered = []
     problems = []
     begin = tokenizer.bos_token if _adds_bos(tokenizer) else ""
@@ -104,7 +111,11 @@ def _render_all(
             problems.append(Problem(example.where, str(wrong)))
             continue
         if token := _smuggled(example, row, template):
-            problems.append(Problem(example.where, f"a message contains the control token {token!r}, which would end or fake a turn"))
+            problems.append(
+                Problem(
+                    example.where, f"a message contains the control token {token!r}, which would end or fake a turn"
+                )
+            )
             continue
         rendered.append(row)
     raise_problems(problems)
@@ -141,7 +152,10 @@ def _check_lengths(input_ids: list[list[int]], max_length: int) -> None:
     if too_long:
         rows = "1 row is" if len(too_long) == 1 else f"{len(too_long)} of {len(input_ids)} rows are"
         text = f"{rows} longer than {max_length} tokens, the longest {max(too_long)}; nothing is cut off silently"
-        raise InvalidInput([Problem("recipe.train.max_length", text)], hint=f"set train.max_length to {max(too_long)} or more, or shorten the rows")
+        raise InvalidInput(
+            [Problem("recipe.train.max_length", text)],
+            hint=f"set train.max_length to {max(too_long)} or more, or shorten the rows",
+        )
 
 
 def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -14,7 +14,17 @@ from pathlib import Path
 from toolkit.errors import TkError
 
 _LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "huggingface_hub", "py.warnings")
-_RECORDED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "bitsandbytes")
+_RECORDED = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "safetensors",
+    "bitsandbytes",
+)
 
 
 def prepare() -> None:
@@ -23,7 +33,9 @@ def prepare() -> None:
     Raises TkError under a launcher of several processes, which is not supported: it would train the same rows twice.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise TkError("several processes were launched; tk trains in one", hint="start it without torchrun or accelerate launch")
+        raise TkError(
+            "several processes were launched; tk trains in one", hint="start it without torchrun or accelerate launch"
+        )
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
     for name, value in (
@@ -31,7 +43,7 @@ def prepare() -> None:
         ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
         ("BITSANDBYTES_NOWELCOME", "1"),
         ("CUDA_VISIBLE_DEVICES", "0"),  # with two or more in sight, Trainer would split each batch over them
-        ("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"),
+        ("PYTORCH_ALLOC_CONF", "expandable_segments:True"),
     ):
         os.environ.setdefault(name, value)
 

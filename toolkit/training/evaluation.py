@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from toolkit.training.batches import PaddedCollator
 from toolkit.training.encoding import IGNORED, Encoded, encode_prompts
 from toolkit.training.examples import Example
-from toolkit.training.batches import PaddedCollator
 from toolkit.training.losses import next_token_losses
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def questions_of(
 
     `encoded` are the same examples in the same order.
     """
-    chosen = []
+    chosen: list[tuple[Example, list[int]]] = []
     for example, labels in zip(examples, encoded.labels, strict=True):
         answer = _last_answer(labels)
         if example.messages and len(answer) <= max_new_tokens and len(chosen) < wanted:
@@ -134,7 +134,7 @@ def _mean_loss(model: Any, encoded: Encoded, pad: int, report: Callable[[int], N
         total += next_token_losses(model, inputs, labels).double().sum().cpu()
         done += len(batch)
         report(done)
-    return (total / encoded.loss_tokens).item()
+    return float(total / encoded.loss_tokens)
 
 
 def _answers(
@@ -148,7 +148,9 @@ def _answers(
     answers = [""] * len(questions)
     done = 0
     for batch in _batches([len(question.input_ids) + max_new_tokens for question in questions], _ANSWER_BATCH_TOKENS):
-        ids = answer(model, [questions[index].input_ids for index in batch], stops, tokenizer.pad_token_id, max_new_tokens)
+        ids = answer(
+            model, [questions[index].input_ids for index in batch], stops, tokenizer.pad_token_id, max_new_tokens
+        )
         for index, text in zip(batch, tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
             answers[index] = text.strip()
         done += len(batch)

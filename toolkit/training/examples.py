@@ -70,7 +70,9 @@ def _detect(row: Row) -> str:
     if not isinstance(value, Mapping):
         raise InvalidInput([Problem(row.where, "must be a JSON object")])
     if "chosen" in value and "rejected" in value:
-        raise InvalidInput([Problem(row.where, "is a preference row (chosen, rejected), which method sft cannot learn from")])
+        raise InvalidInput(
+            [Problem(row.where, "is a preference row (chosen, rejected), which method sft cannot learn from")]
+        )
     if isinstance(value.get("messages"), list):
         return "messages"
     if isinstance(value.get("conversations"), list):
@@ -101,7 +103,9 @@ def _sharegpt(value: Mapping[str, object], where: str) -> Example:
         raise _Wrong(f"has no 'conversations'{_near('conversations', value)}")
     system: list[object] = [{"from": "system", "value": value["system"]}] if value.get("system") else []
     turns = value["conversations"]
-    return Example(where, _conversation([*system, *turns] if isinstance(turns, list) else turns, "conversations", "from", "value"))
+    return Example(
+        where, _conversation([*system, *turns] if isinstance(turns, list) else turns, "conversations", "from", "value")
+    )
 
 
 def _prompt_completion(value: Mapping[str, object], where: str) -> Example:
@@ -119,7 +123,9 @@ def _alpaca(value: Mapping[str, object], where: str) -> Example:
     question = f"{asked}\n\n{more}" if more and more.strip() else asked
     turns = _turns(question, _text(_need(value, "output"), "output"))
     system = value.get("system")
-    return Example(where, ({"role": "system", "content": system}, *turns) if isinstance(system, str) and system else turns)
+    return Example(
+        where, ({"role": "system", "content": system}, *turns) if isinstance(system, str) and system else turns
+    )
 
 
 def _plain_text(value: Mapping[str, object], where: str) -> Example:

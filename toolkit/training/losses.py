@@ -59,7 +59,7 @@ def _tiled_loss() -> Any:
     """The autograd function; made on first use, since torch is imported no earlier."""
     import torch
 
-    class TiledLoss(torch.autograd.Function):
+    class TiledLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed
         @staticmethod
         def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
             losses = hidden.new_empty(len(targets), dtype=torch.float32)

@@ -7,9 +7,8 @@ and a template that rewrites an answer (drops its reasoning, say) is noticed ins
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -120,14 +119,15 @@ class Template:
         for index, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            begins = len(os.path.commonprefix([text, self.render(messages[:index], ask=True)]))
+            begins = _common(text, self.render(messages[:index], ask=True))
             shorter = self.render(messages[: index + 1])
             ends = len(text) if index == len(messages) - 1 else len(shorter)
             if not text.startswith(shorter) or not begins < ends:
                 return None
             trimmed = _forms(message["content"])
             position, form = next(
-                ((text.rfind(form, begins, ends), form) for form in trimmed if text.rfind(form, begins, ends) >= 0), (-1, "")
+                ((text.rfind(form, begins, ends), form) for form in trimmed if text.rfind(form, begins, ends) >= 0),
+                (-1, ""),
             )
             if position < 0:
                 return None
@@ -158,20 +158,28 @@ def ensure_template(tokenizer: PreTrainedTokenizerBase) -> bool:
     if tokenizer.chat_template:
         return False
     if not tokenizer.eos_token:
-        raise TkError("the base has neither a chat template nor an end-of-text token", hint="use an instruction-tuned base")
+        raise TkError(
+            "the base has neither a chat template nor an end-of-text token", hint="use an instruction-tuned base"
+        )
     tokenizer.chat_template = PLAIN_TEMPLATE
     return True
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = zip(one, other, strict=False)
+    return next((index for index, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
 
 
 def _forms(answer: str) -> tuple[str, ...]:
     """An answer as templates write it: as it is, trimmed, or without the reasoning before `</think>`."""
     said = answer.split("</think>")[-1]
-    return tuple(dict.fromkeys((answer, answer.strip(), answer.lstrip(), answer.rstrip(), said.lstrip("\n"), said.strip())))
+    return tuple(
+        dict.fromkeys((answer, answer.strip(), answer.lstrip(), answer.rstrip(), said.lstrip("\n"), said.strip()))
+    )
 
 
 def _control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     known = {*added, *tokenizer.all_special_tokens}
     return tuple(sorted((token for token in known if token.strip()), key=lambda token: (-len(token), token)))
-
-

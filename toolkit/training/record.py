@@ -156,7 +156,9 @@ def training_flops(
     scored = loss_tokens * trained.epochs
     head = shape.vocab * shape.hidden
     flops = passes * weights * trained.tokens + 4.0 * head * scored + 6.0 * adapter_parameters * trained.tokens
-    formula = f"{passes} x active matrix weights x tokens + 4 x head weights x loss tokens + 6 x adapter weights x tokens"
+    formula = (
+        f"{passes} x active matrix weights x tokens + 4 x head weights x loss tokens + 6 x adapter weights x tokens"
+    )
     return float(flops), formula
 
 

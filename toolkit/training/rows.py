@@ -52,7 +52,7 @@ def read_source(name: str, path: Path | None, *, offline: bool = False) -> Sourc
     else:
         source = _read_folder(path, name)
     if not source.rows:
-        raise InvalidInput([Problem(name, "has no rows")], hint="one JSON object a line, such as {\"messages\": [...]}")
+        raise InvalidInput([Problem(name, "has no rows")], hint='one JSON object a line, such as {"messages": [...]}')
     return source
 
 
@@ -72,7 +72,11 @@ def _read_folder(folder: Path, name: str) -> Source:
     if not files:
         raise TkError(f"the folder holds no training data ({', '.join(SUFFIXES)})", where=name)
     digests = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
-    rows = [row for path, inner in zip(files, digests, strict=True) for row in _read_file(path, f"{name.rstrip('/')}/{inner}")]
+    rows = [
+        row
+        for path, inner in zip(files, digests, strict=True)
+        for row in _read_file(path, f"{name.rstrip('/')}/{inner}")
+    ]
     return Source(name, tuple(rows), sha256_json(digests), sum(path.stat().st_size for path in files))
 
 
@@ -82,7 +86,11 @@ def _read_file(path: Path, name: str) -> Iterator[Row]:
         yield from _read_parquet(path, name)
         return
     if suffix not in SUFFIXES:
-        raise TkError(f"cannot tell how to read {suffix or 'a file without suffix'}", where=name, hint=f"use {', '.join(SUFFIXES)}")
+        raise TkError(
+            f"cannot tell how to read {suffix or 'a file without suffix'}",
+            where=name,
+            hint=f"use {', '.join(SUFFIXES)}",
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -118,7 +126,9 @@ def _read_array(text: str, name: str) -> Iterator[Row]:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InvalidInput([Problem(f"{name}:{error.lineno}", f"not valid JSON: {error.msg} at column {error.colno}")]) from error
+        raise InvalidInput(
+            [Problem(f"{name}:{error.lineno}", f"not valid JSON: {error.msg} at column {error.colno}")]
+        ) from error
     yield from (Row(value, f"{name} row {number}") for number, value in enumerate(values, start=1))
 
 
@@ -142,8 +152,8 @@ def _read_table(text: str, name: str, delimiter: str) -> Iterator[Row]:
 
 
 def _read_parquet(path: Path, name: str) -> Iterator[Row]:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import read_table
+    from pyarrow import ArrowException  # type: ignore[import-untyped]
+    from pyarrow.parquet import read_table  # type: ignore[import-untyped]
 
     try:
         values = read_table(path).to_pylist()
@@ -155,7 +165,9 @@ def _read_parquet(path: Path, name: str) -> Iterator[Row]:
 def _read_hub(name: str, *, offline: bool) -> Source:
     hub_id, _, revision = name.partition("@")
     if hub_id.count("/") != 1 or Path(hub_id).suffix.lower() in SUFFIXES or hub_id.startswith((".", "/")):
-        raise TkError("no such file or folder of training data", where=name, hint="paths are relative to the current folder")
+        raise TkError(
+            "no such file or folder of training data", where=name, hint="paths are relative to the current folder"
+        )
     if offline:
         raise TkError("a hub data set cannot be read offline unless it is a file", where=name, hint="download it first")
     import datasets
@@ -164,7 +176,9 @@ def _read_hub(name: str, *, offline: bool) -> Source:
         table = datasets.load_dataset(hub_id, split="train", revision=revision or None)
     except Exception as error:  # the library raises a dozen unrelated classes for not found, no network and bad files
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TkError(f"the hub data set cannot be read: {first}", where=name, hint="check the id, or name a file") from error
+        raise TkError(
+            f"the hub data set cannot be read: {first}", where=name, hint="check the id, or name a file"
+        ) from error
     values: list[Mapping[str, object]] = list(table)
     rows = tuple(Row(value, f"{name} row {number}") for number, value in enumerate(values, start=1))
     if not rows:

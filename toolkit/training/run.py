@@ -47,7 +47,9 @@ def finetune(
     """
     _check_papers(permit, recipe, verdict)
     if plan.fit == "does-not-fit":
-        raise TkError(f"the plan does not fit on {plan.device.name}", where=recipe.path, hint="; ".join(plan.suggestions) or None)
+        raise TkError(
+            f"the plan does not fit on {plan.device.name}", where=recipe.path, hint="; ".join(plan.suggestions) or None
+        )
     started, begun = _now(), time.monotonic()
     run = _open_run(Path(recipe.output), overwrite=overwrite)
     environment.prepare()
@@ -67,7 +69,11 @@ def finetune(
         from toolkit.training.encoding import encode
         from toolkit.training.methods import sft
 
-        say(Event("data", f"tokenising {len(data.train)} rows to train on and {len(data.held_out)} held out ({data.how})"))
+        say(
+            Event(
+                "data", f"tokenising {len(data.train)} rows to train on and {len(data.held_out)} held out ({data.how})"
+            )
+        )
         tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
         plain = masks.ensure_template(tokenizer)
         encoded = encode(data.train, tokenizer, settings.max_length)
@@ -130,9 +136,7 @@ def finetune(
         )
         compared = record.evaluation_of(held_out.rows, questions, before, after) if after is not None else None
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}
-        value = record.build_record(
-            papers, recipe, plan, snapshot, settings, data, encoded, trained, compared, facts
-        )
+        value = record.build_record(papers, recipe, plan, snapshot, settings, data, encoded, trained, compared, facts)
         write_record(run, value)
         say(Event("record", f"done in {facts.wall_seconds:.0f} s"))
     return run
@@ -151,7 +155,9 @@ def _open_run(run: Path, *, overwrite: bool) -> Path:
     """The run folder, made and known to be writable before anything slow begins."""
     if (run / "run.json").exists():
         if not overwrite:
-            raise TkError("already holds a finished run", where=str(run), hint="choose another output, or pass --overwrite")
+            raise TkError(
+                "already holds a finished run", where=str(run), hint="choose another output, or pass --overwrite"
+            )
         discard(run)
     elif overwrite:
         discard(run)
@@ -172,7 +178,10 @@ def _check_space(run: Path, trainable: int) -> None:
     free = shutil.disk_usage(run).free
     if free < needed:
         gib = 2**30
-        raise TkError(f"the disk has {free / gib:.1f} GiB free; checkpoints and adapter need {needed / gib:.1f} GiB", where=str(run))
+        raise TkError(
+            f"the disk has {free / gib:.1f} GiB free; checkpoints and adapter need {needed / gib:.1f} GiB",
+            where=str(run),
+        )
 
 
 def _identity(recipe: Recipe, plan: Plan, base: dict[str, FileDigest], data: str) -> dict[str, str]:

@@ -103,7 +103,11 @@ def train(
             result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except torch.OutOfMemoryError as error:
         half = max(1, settings.micro_batch_size // 2)
-        hint = f"set train.micro_batch_size: {half}" if half < settings.micro_batch_size else "set train.gradient_checkpointing: true"
+        hint = (
+            f"set train.micro_batch_size: {half}"
+            if half < settings.micro_batch_size
+            else "set train.gradient_checkpointing: true"
+        )
         raise TkError("the device ran out of memory while training", hint=hint) from error
     state = trainer.state
     if stop.asked and state.global_step < state.max_steps:
@@ -126,7 +130,7 @@ def _trainer_class(device_type: str) -> Any:
     """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on."""
     from trl import SFTTrainer
 
-    class Trainer(SFTTrainer):
+    class Trainer(SFTTrainer):  # type: ignore[misc]  # trl is not followed
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """TRL would write a card of its own into each checkpoint, and ask the hub for its parts."""
 
