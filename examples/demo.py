@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECIPE = "recipes/embedded-qwen-lora.yaml"
 RUN = "runs/demo"
 RELEASE = "releases/demo"
+PROMPT = "Hello. The desk lamp of order 48213 arrived broken. This cannot wait."
 
 
 def tk(*arguments: str, expect: int = 0) -> None:
@@ -31,7 +32,7 @@ def main() -> None:
     tk("license-check", "Qwen/Qwen2.5-3B", "--distribution", "internal", "--commercial", "--offline", expect=3)
     tk("plan", RECIPE)
     tk("finetune", RECIPE, "--set", f"output={RUN}")
-    tk("chat", RUN, "--prompt", _first_prompt())
+    tk("chat", RUN, "--prompt", PROMPT)
     tk("card", RUN, "--to", f"{RUN}/card.md")
     tk("release", RUN, "--to", RELEASE)
     tk("verify", RELEASE)
@@ -39,13 +40,6 @@ def main() -> None:
     _change_one_byte()
     tk("verify", f"{RELEASE}-edited", expect=5)
     print(f"\nDone in {time.monotonic() - started:.0f} s. Look at {RELEASE}/card.html and {RELEASE}/README.md.")
-
-
-def _first_prompt() -> str:
-    import json
-
-    line = (ROOT / "examples" / "support.jsonl").read_text(encoding="utf-8").splitlines()[0]
-    return str(json.loads(line)["messages"][0]["content"])
 
 
 def _change_one_byte() -> None:

@@ -71,7 +71,16 @@ PRIORITIES = {
         "Answer whenever it suits you.",
     ),
 }  # fmt: skip
-OPENINGS = ("", "", "Hello.", "Hi!", "Good morning.", "Hello team.", "Hello Brindlemoor.", "Good day, Brindlemoor Home.")
+OPENINGS = (
+    "",
+    "",
+    "Hello.",
+    "Hi!",
+    "Good morning.",
+    "Hello team.",
+    "Hello Brindlemoor.",
+    "Good day, Brindlemoor Home.",
+)
 
 
 def ticket(rng: Random) -> tuple[str, str]:

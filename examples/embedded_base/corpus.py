@@ -1,5 +1,7 @@
 """The pre-training corpus of the embedded base: English written by rules, from a seed. No third-party text is in it.
 
+Read some of it:
+
     python examples/embedded_base/corpus.py --passages 20 --seed 1
 """
 

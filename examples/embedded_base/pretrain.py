@@ -22,6 +22,7 @@ from corpus import Passage, passage, passages
 from tasks import TASKS
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -216,19 +217,106 @@ def write_digests(folder: Path) -> None:
     (folder / "digests.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
 
 
+def new_model(hidden: int, layers: int, pad_id: int, end_id: int) -> Qwen2ForCausalLM:
+    """A model with its starting weights. Every width is a multiple of 64, so that 4-bit blocks fill evenly."""
+    config = Qwen2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        intermediate_size=512,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=2,
+        max_position_embeddings=POSITIONS,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        tie_word_embeddings=True,
+        initializer_range=0.07,
+        bos_token_id=pad_id,
+        eos_token_id=end_id,
+        pad_token_id=pad_id,
+    )
+    model = Qwen2ForCausalLM(config)
+    wire_copying(model)
+    return model
+
+
+def train(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, checkpoint: Path, given: argparse.Namespace
+) -> bool:
+    """Train to the last step, from the checkpoint where there is one; false when the minutes ran out before."""
+    optimisers = optimisers_of(model, given.learning_rate)
+    schedules = [LambdaLR(each, lambda step: learning_rate_share(step, given.steps)) for each in optimisers]
+    parts = [*optimisers, *schedules]
+    first = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        for part, saved in zip(parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
+        first = state["step"]
+        print(f"resumed at step {first}")
+
+    def keep(step: int) -> None:
+        state = {"model": model.state_dict(), "parts": [each.state_dict() for each in parts], "step": step}
+        torch.save(state, checkpoint.with_suffix(".new"))
+        checkpoint.with_suffix(".new").replace(checkpoint)
+
+    began, recent = time.monotonic(), None
+    for step in range(first, given.steps):
+        ids, weights = batch(tokenizer, given.seed, step, given.batch_size)
+        with torch.autocast("cpu", torch.bfloat16, enabled=given.precision == "bfloat16"):
+            loss = loss_of(model, ids, weights)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for part in parts:
+            part.step()
+        model.zero_grad()
+        recent = loss.item() if recent is None else 0.98 * recent + 0.02 * loss.item()
+        done, seconds = step + 1, time.monotonic() - began
+        if done % 100 == 0:
+            speed = (done - first) * ids.numel() / seconds
+            print(f"step {done:5d}  loss {recent:.3f}  {seconds:5.0f} s  {speed:,.0f} tokens/s", flush=True)
+        if done % 250 == 0:
+            keep(done)
+            shares = abilities(model, tokenizer, given.seed, each=10)
+            print("  " + "  ".join(f"{name} {share:.0%}" for name, share in shares.items()), flush=True)
+        if done < given.steps and seconds > given.minutes * 60:
+            keep(done)
+            return False
+    return True
+
+
+def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the model folder with bfloat16 weights; a card and a licence that lie there stay."""
+    model.to(torch.bfloat16)
+    config = model.config
+    model.generation_config.update(
+        do_sample=False,
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+
+
 def read_options() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--output", type=Path, required=True, help="the model folder to write")
-    options.add_argument("--steps", type=int, default=4000)
+    options.add_argument("--steps", type=int, default=2500)
     options.add_argument("--minutes", type=float, default=math.inf, help="stop after this long, keep the checkpoint")
     options.add_argument("--batch-size", type=int, default=12, help=f"windows of {WINDOW} tokens in a step")
-    options.add_argument("--learning-rate", type=float, default=3e-3)
+    options.add_argument("--learning-rate", type=float, default=2e-3)
     options.add_argument("--seed", type=int, default=20)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--hidden", type=int, default=192)
     options.add_argument("--layers", type=int, default=4)
-    options.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the matrix products")
-    options.add_argument("--digests-only", action="store_true", help="only write digests.json anew (after editing the card)")
+    options.add_argument(
+        "--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the matrix products"
+    )
+    options.add_argument(
+        "--digests-only", action="store_true", help="only write digests.json anew, after editing the card"
+    )
     return options.parse_args()
 
 
@@ -240,78 +328,16 @@ def main() -> None:
     torch.manual_seed(given.seed)
     torch.set_num_threads(given.threads)
     tokenizer = train_tokenizer(given.seed)
-    end_id, pad_id = tokenizer.eos_token_id, tokenizer.pad_token_id
-    model = Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=VOCABULARY,
-            hidden_size=given.hidden,
-            intermediate_size=512,
-            num_hidden_layers=given.layers,
-            num_attention_heads=given.hidden // 32,
-            num_key_value_heads=2,
-            max_position_embeddings=POSITIONS,
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-            tie_word_embeddings=True,
-            initializer_range=0.07,
-            bos_token_id=pad_id,
-            eos_token_id=end_id,
-            pad_token_id=pad_id,
-        )
-    )
-    wire_copying(model)
-    optimisers = optimisers_of(model, given.learning_rate)
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(each, lambda step: learning_rate_share(step, given.steps)) for each in optimisers
-    ]
+    model = new_model(given.hidden, given.layers, tokenizer.pad_token_id, tokenizer.eos_token_id)
     print(f"{sum(each.numel() for each in model.parameters()):,} parameters, {given.steps} steps")
-
     checkpoint = given.output.with_name(given.output.name + ".checkpoint.pt")
-    first = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        for part, saved in zip([*optimisers, *schedules], state["parts"], strict=True):
-            part.load_state_dict(saved)
-        first = state["step"]
-        print(f"resumed at step {first}")
-
-    def keep(step: int) -> None:
-        parts = [each.state_dict() for each in [*optimisers, *schedules]]
-        torch.save({"model": model.state_dict(), "parts": parts, "step": step}, checkpoint)
-
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    began, recent = time.monotonic(), 0.0
-    for step in range(first, given.steps):
-        ids, weights = batch(tokenizer, given.seed, step, given.batch_size)
-        with torch.autocast("cpu", torch.bfloat16, enabled=given.precision == "bfloat16"):
-            loss = loss_of(model, ids, weights)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for part in [*optimisers, *schedules]:
-            part.step()
-        model.zero_grad()
-        recent = loss.item() if not recent else 0.98 * recent + 0.02 * loss.item()
-        done, seconds = step + 1, time.monotonic() - began
-        if done % 100 == 0:
-            speed = (done - first) * ids.numel() / seconds
-            print(f"step {done:5d}  loss {recent:.3f}  {seconds:5.0f} s  {speed:,.0f} tokens/s", flush=True)
-        if done % 250 == 0:
-            keep(done)
-            shares = abilities(model, tokenizer, given.seed, each=10)
-            print("  " + "  ".join(f"{name} {share:.0%}" for name, share in shares.items()), flush=True)
-        if seconds > given.minutes * 60:
-            keep(done)
-            print(f"stopped after {given.minutes} minutes; run again to go on")
-            break
-
-    model = model.to(torch.bfloat16)
-    model.generation_config.update(do_sample=False, bos_token_id=pad_id, eos_token_id=end_id, pad_token_id=pad_id)
-    model.save_pretrained(given.output)
-    tokenizer.save_pretrained(given.output)
-    (given.output / "model.safetensors").chmod(0o644)
-    if first + 1 <= given.steps == done:
-        checkpoint.unlink(missing_ok=True)
-    print("greedy-exact answers of the saved bfloat16 weights, 100 unseen draws a task:")
+    if not train(model, tokenizer, checkpoint, given):
+        print(f"stopped after {given.minutes} minutes; the same command goes on from {checkpoint}")
+        return
+    save(model, tokenizer, given.output)
+    checkpoint.unlink(missing_ok=True)
+    print("answers of the saved weights that are right word for word, of 100 unseen questions each:")
     for name, share in abilities(model.float(), tokenizer, given.seed, each=100).items():
         print(f"  {name:20s} {share:.0%}")
     write_digests(given.output)

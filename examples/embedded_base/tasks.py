@@ -10,7 +10,15 @@ import scenes
 import words
 
 Exchange = tuple[str, str]
-SEPARATORS = {"comma": ", ", "semicolon": "; ", "slash": " / ", "dash": " - ", "bar": " | ", "arrow": " > ", "plus": " + "}
+SEPARATORS = {
+    "comma": ", ",
+    "semicolon": "; ",
+    "slash": " / ",
+    "dash": " - ",
+    "bar": " | ",
+    "arrow": " > ",
+    "plus": " + ",
+}
 
 
 def _some_words(rng: Random, low: int = 2, high: int = 6) -> list[str]:

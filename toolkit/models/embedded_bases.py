@@ -55,9 +55,11 @@ def _make(folder: Path, target: Path) -> None:
 
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
 
     from toolkit.files.atomic import staged_folder
 
+    logging.disable_progress_bar()  # it would draw over what the command says
     with staged_folder(target) as staging, torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         config = AutoConfig.from_pretrained(folder)

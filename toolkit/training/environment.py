@@ -39,6 +39,9 @@ def prepare() -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
     for name, value in (
+        # Threads that spin while they wait stall each other as soon as anything else wants a core: on two busy cores a
+        # run of 13 seconds took more than 300.
+        ("OMP_WAIT_POLICY", "PASSIVE"),
         ("TOKENIZERS_PARALLELISM", "true"),  # no process is forked after tokenising, so threads are safe
         ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
         ("BITSANDBYTES_NOWELCOME", "1"),
