@@ -241,6 +241,17 @@ def test_a_finished_run_is_not_overwritten_unasked(papers: Papers) -> None:
     assert (run / "mine.txt").read_text() == "keep"
 
 
+def test_a_finished_run_survives_an_attempt_with_bad_data(papers: Papers, tmp_path: Path) -> None:
+    run = finetune(*papers())
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{\n")
+    before = digest(run)
+    with pytest.raises(InvalidInput):
+        finetune(*papers(data=bad), overwrite=True)
+    assert digest(run) == before
+    assert (run / "adapter" / "adapter_model.safetensors").is_file()
+
+
 def test_an_output_that_cannot_be_written_is_known_at_once(papers: Papers, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TkError, match="cannot write"):

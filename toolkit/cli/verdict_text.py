@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from toolkit.licensing.use import IntendedUse
-from toolkit.licensing.verdict import Verdict
+from toolkit.licensing.verdict import Finding, Obligation, Verdict
 
 _COLOURS = {"allowed": "green", "allowed-with-obligations": "green", "needs-review": "yellow"}
 _SENTENCES = {
@@ -32,17 +32,16 @@ def _lines(verdict: Verdict, use: IntendedUse) -> Iterator[str]:
     yield from _wrapped(f"for {use_words(use)}")
     yield ""
     yield "Because"
+    decisive = [finding for finding in verdict.findings if finding.severity == "error"]
+    for finding in decisive:
+        yield from _finding(finding)
     for entry in verdict.effective:
         binds = f"{entry.id} binds" if entry.id else "no licence is known for"
         yield from _wrapped(f"{binds} the {entry.role} {entry.work}: {entry.evidence}", bullet="- ")
     for finding in verdict.findings:
-        clause = f" [{finding.license} {finding.clause}]" if finding.license and finding.clause else ""
-        mark = {"error": "! ", "warning": "! "}.get(finding.severity, "- ")
-        yield from _wrapped(f"{finding.text}{clause} ({finding.id})", bullet=mark)
-    yield from _section("You must", [
-        f"{obligation.text} [{obligation.license} {obligation.clause}]" + (f" Exactly: “{obligation.value}”" if obligation.value else "")
-        for obligation in verdict.obligations
-    ])  # fmt: skip
+        if finding not in decisive:
+            yield from _finding(finding)
+    yield from _section("You must", [_owed(obligation) for obligation in verdict.obligations])
     yield from _section("Assumed, since nobody said otherwise", list(verdict.assumptions))
     yield from _section(
         "To decide, say", [f"{question.fact}: {question.text} ({question.because})" for question in verdict.questions]
@@ -69,6 +68,16 @@ def _value(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key} {item}" for key, item in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _owed(obligation: Obligation) -> str:
+    exactly = f" Exactly: “{obligation.value}”" if obligation.value else ""
+    return f"{obligation.text} [{obligation.license} {obligation.clause}]{exactly}"
+
+
+def _finding(finding: Finding) -> list[str]:
+    clause = f" [{finding.license} {finding.clause}]" if finding.license and finding.clause else ""
+    return _wrapped(f"{finding.text}{clause} ({finding.id})", bullet="- " if finding.severity == "info" else "! ")
 
 
 def _section(title: str, entries: list[str]) -> Iterator[str]:

@@ -37,12 +37,11 @@ def resumable(folder: Path, identity: dict[str, str]) -> Path | None:
 
 
 def discard(run: Path) -> None:
-    """Remove what an earlier run left in a folder, and nothing else that lies there."""
+    """Remove what an earlier run left in a folder, but for its log, and nothing else that lies there."""
     (run / "run.json").unlink(missing_ok=True)
     for name in ("adapter", "checkpoints", "licenses"):
         shutil.rmtree(run / name, ignore_errors=True)
-    for name in ("metrics.jsonl", "log.txt"):
-        (run / name).unlink(missing_ok=True)
+    (run / "metrics.jsonl").unlink(missing_ok=True)
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -124,15 +124,22 @@ class Template:
             ends = len(text) if index == len(messages) - 1 else len(shorter)
             if not text.startswith(shorter) or not begins < ends:
                 return None
-            trimmed = _forms(message["content"])
-            position, form = next(
-                ((text.rfind(form, begins, ends), form) for form in trimmed if text.rfind(form, begins, ends) >= 0),
-                (-1, ""),
+            stop = next(
+                (stop for form in _forms(message["content"]) if (stop := self._closes(text, form, begins, ends))), None
             )
-            if position < 0:
+            if stop is None:
                 return None
-            spans.append((begins, position + len(form)))
+            spans.append((begins, stop))
         return tuple(spans)
+
+    def _closes(self, text: str, answer: str, begins: int, ends: int) -> int | None:
+        """Where `answer` ends within a turn, if nothing but its end token follows: a short answer may also stand inside
+        that token's name."""
+        position = text.rfind(answer, begins, ends)
+        if position < 0:
+            return None
+        rest = text[position + len(answer) : ends].strip()
+        return position + len(answer) if not rest or rest in self.control_tokens else None
 
     def _with_end_of_turn(self, text: str, span: Span) -> Span:
         begins, ends = span

@@ -82,6 +82,7 @@ def finetune(
         questions = evaluation.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
 
         base_files = snapshot.files()
+        _clear(run, overwrite=overwrite)
         checkpoint = resumable(run / "checkpoints", _identity(recipe, plan, base_files, data.source.sha256))
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
         peak = environment.PeakMemory(settings.device_type)
@@ -115,14 +116,14 @@ def finetune(
         after = judge("after") if held_out.rows else None
 
         say(Event("record", "saving the adapter"))
-        peak_bytes, files = peak.bytes(), base_files
+        peak_bytes = peak.bytes()
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision)
         notes = [*encoded.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
         facts = record.Facts(
             started=started,
             finished=_now(),
             wall_seconds=time.monotonic() - begun,
-            base_files=files,
+            base_files=base_files,
             base_parameters=parameters,
             licenses=_copy_licenses(snapshot, verdict.to_json(), run),
             adapter_files=record.digests_of(run / "adapter", "adapter"),
@@ -152,24 +153,24 @@ def _check_papers(permit: Permit, recipe: Recipe, verdict: Verdict) -> None:
 
 
 def _open_run(run: Path, *, overwrite: bool) -> Path:
-    """The run folder, made and known to be writable before anything slow begins."""
-    if (run / "run.json").exists():
-        if not overwrite:
-            raise TkError(
-                "already holds a finished run", where=str(run), hint="choose another output, or pass --overwrite"
-            )
-        discard(run)
-    elif overwrite:
-        discard(run)
+    """The run folder, made and known to be writable before anything slow begins. Nothing in it is touched yet."""
+    if (run / "run.json").exists() and not overwrite:
+        raise TkError("already holds a finished run", where=str(run), hint="choose another output, or pass --overwrite")
     try:
         run.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=run):
             pass
     except OSError as error:
         raise unwritable(run, error) from error
-    for name in ("adapter", "licenses"):  # of a run that was killed between its adapter and its record
-        shutil.rmtree(run / name, ignore_errors=True)
     return run
+
+
+def _clear(run: Path, *, overwrite: bool) -> None:
+    """Make room once the data is known to be good: with `overwrite` of a whole run, else of one killed before its record."""
+    if overwrite:
+        discard(run)
+    for name in ("adapter", "licenses"):
+        shutil.rmtree(run / name, ignore_errors=True)
 
 
 def _check_space(run: Path, trainable: int) -> None:
