@@ -1,7 +1,7 @@
 """Writes what the documentation takes from the code: the command reference and the JSON Schemas for editors.
 
-    python docs/make.py          write docs/reference.md, docs/recipe.schema.json, docs/use.schema.json
-    python docs/make.py --check  say which of them is stale, and end with 1
+python docs/make.py          write docs/reference.md, docs/recipe.schema.json, docs/use.schema.json
+python docs/make.py --check  say which of them is stale, and end with 1
 """
 
 from __future__ import annotations

@@ -67,7 +67,9 @@ def test_a_command_of_the_readme_prints_what_the_readme_says(transcript, command
     code, stdout, stderr = transcript[command]
     got = f"{stdout}\n{stderr}" if not stdout.strip() else stdout
     example = doctest.Example(command, output + "\n")
-    assert CHECKER.check_output(output + "\n", got.strip() + "\n", FLAGS), CHECKER.output_difference(example, got, FLAGS)
+    assert CHECKER.check_output(output + "\n", got.strip() + "\n", FLAGS), CHECKER.output_difference(
+        example, got, FLAGS
+    )
     assert code in (0, 3, 4, 5), stderr
 
 
@@ -128,7 +130,9 @@ def test_the_two_commands_work_on_a_fresh_clone(tmp_path):
     """`make demo` and `make test` in a clone below a path with spaces, with nothing installed by hand."""
     clone = tmp_path / "fresh clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("TK_", "HF_", "OMP_", "PYTHONPATH"))}
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TK_", "HF_", "OMP_", "PYTHONPATH"))
+    }
     for command, output in MADE_BY_MAKE:
         done = subprocess.run(shlex.split(command), cwd=clone, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr

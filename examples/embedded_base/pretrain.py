@@ -160,7 +160,7 @@ def wire_copying(model: Qwen2ForCausalLM) -> None:
     """Start the model with a circuit that copies, and small random weights for all else.
 
     Copying what followed the same word earlier ("induction") takes two attention layers that work together; from random
-    weights a model of this size finds it only after far more text than two cores read in a quarter of an hour. So the
+    weights a model of this size had not found it after 1.8 million tokens, a quarter of what it is trained on. So the
     first layer starts with heads that write the previous token beside each token (their query bias is the key bias
     turned by one position), and the second with heads that look for a token whose previous token is the present one and
     bring it over. Training changes all of it.
@@ -200,7 +200,7 @@ def wire_copying(model: Qwen2ForCausalLM) -> None:
 def optimisers_of(model: Qwen2ForCausalLM, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for the embedding, the norms and the biases.
 
-    Muon reaches the same loss in about half the steps here, which is what makes fifteen minutes on two cores enough.
+    In trials Muon reached after 400 steps the loss that AdamW alone reached after 500.
     """
     inner = [each for name, each in model.named_parameters() if each.ndim == 2 and "embed" not in name]
     others = [each for name, each in model.named_parameters() if each.ndim != 2 or "embed" in name]

@@ -22,11 +22,16 @@ def test_a_value_that_is_not_json_leaves_the_old_file(tmp_path):
     assert path.read_text() == '{\n  "a": 1\n}\n'
 
 
-def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
-    target = tmp_path / "release"
-    with pytest.raises(RuntimeError), staged_folder(target) as staging:
+def fill_half(target):
+    with staged_folder(target) as staging:
         (staging / "half").write_text("x")
         raise RuntimeError
+
+
+def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
+    target = tmp_path / "release"
+    with pytest.raises(RuntimeError):
+        fill_half(target)
     assert list(tmp_path.iterdir()) == []
     with staged_folder(target) as staging:
         (staging / "whole").write_text("x")

@@ -56,5 +56,8 @@ def test_every_rule_binds_in_one_case_and_not_in_another(identifier):
 
 def _binds(rule, document, verdict):
     if rule.kind == "duty":
-        return any((owed.id, owed.license, owed.clause) == (rule.obligation, document, rule.clause) for owed in verdict.obligations)
+        return any(
+            (owed.id, owed.license, owed.clause) == (rule.obligation, document, rule.clause)
+            for owed in verdict.obligations
+        )
     return any((finding.id, finding.license) == (rule.id, document) for finding in verdict.findings)

@@ -43,5 +43,5 @@ def test_an_acknowledgement_that_nothing_needed_is_not_recorded():
 
 
 def test_a_permit_cannot_be_made_by_hand():
-    with pytest.raises(TypeError, match="only toolkit.planning.gate.grant"):
+    with pytest.raises(TypeError, match=r"only toolkit\.planning\.gate\.grant"):
         Permit("2026-01-01", "allowed", "0", "0", None)

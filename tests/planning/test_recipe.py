@@ -26,7 +26,9 @@ def recipe(tmp_path):
 def problems(call):
     with pytest.raises(InvalidInput) as caught:
         call()
-    return [str(problem).replace(str(problem.where), problem.where.rsplit("/", 1)[-1]) for problem in caught.value.problems]
+    return [
+        str(problem).replace(str(problem.where), problem.where.rsplit("/", 1)[-1]) for problem in caught.value.problems
+    ]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

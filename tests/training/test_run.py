@@ -89,7 +89,7 @@ def test_a_record_holds_what_the_release_needs(papers: Papers, finished: Callabl
     assert all((run / item["path"]).is_file() for item in record["licenses"])
     assert record["metrics"]["steps"] == 8
     assert record["metrics"]["flops"] > 0
-    assert record["metrics"]["peak_memory_bytes"] > record["metrics"]["baseline_memory_bytes"] > 0
+    assert record["metrics"]["peak_memory_bytes"] >= record["metrics"]["baseline_memory_bytes"] > 0
     assert {"torch", "trl", "peft", "transformers", "python"} <= set(record["versions"])
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 8
     assert len(record["evaluation"]["samples"]) == record["evaluation"]["generated"] == 4

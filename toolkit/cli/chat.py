@@ -30,7 +30,9 @@ def command(run: Path, prompt: str | None, base_only: bool, max_new_tokens: int,
     from toolkit.models.resolve import resolve
     from toolkit.release.record import read_record, text
     from toolkit.training.chat import load_chat
+    from toolkit.training.environment import prepare
 
+    prepare()
     record = read_record(run)
     base = text(record, "recipe.resolved.base") or text(record, "base.id") or ""
     revision = text(record, "base.revision")

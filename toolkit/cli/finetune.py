@@ -45,16 +45,19 @@ def command(
     from toolkit.planning.prepare import prepare, require_fit
     from toolkit.planning.recipe import load_recipe
     from toolkit.release.record import read_record
+    from toolkit.training.data import load_data
+    from toolkit.training.environment import prepare as prepare_environment
+    from toolkit.training.run import finetune
 
+    progress = Progress()
     loaded = load_recipe(recipe, overrides)
     prepared = prepare(loaded, named(gpu) if gpu else detect(), access(offline), strict=strict)
+    data = load_data(loaded, offline=offline)
     permit = grant(prepared.examination.verdict, loaded, acknowledge)
-    progress = Progress()
     progress.say(f"Permit: for this use {loaded.base} is {permit.verdict}.")
     require_fit(prepared.plan, recipe)
     progress.say("Loading the training libraries …")
-    from toolkit.training.run import finetune
-
+    prepare_environment()
     snapshot = resolve(parse_reference(loaded.base), access(offline, weights=True))
     try:
         run = finetune(
@@ -63,6 +66,7 @@ def command(
             prepared.plan,
             snapshot,
             prepared.examination.verdict,
+            data=data,
             overwrite=overwrite,
             offline=offline,
             progress=progress,

@@ -38,7 +38,7 @@ def fixed_choices(recipe: Recipe, shape: Shape, device: Device) -> dict[str, Cho
         "rank": Choice(rank, f"{ASKED}; 16 where it says nothing"),
         "alpha": _alpha(recipe),
         "learning_rate": _learning_rate(recipe, shape),
-        "packing": _packing(recipe, device),
+        "packing": _packing(recipe),
         "max_length": _max_length(recipe, shape),
         "attention": Choice("sdpa", "part of torch; no other kernel has to be installed"),
         "optimizer": _optimizer(recipe),
@@ -153,12 +153,10 @@ def _learning_rate(recipe: Recipe, shape: Shape) -> Choice:
     return Choice(2e-4, "usual for LoRA below 30 B parameters; ten times what full fine-tuning takes")
 
 
-def _packing(recipe: Recipe, device: Device) -> Choice:
+def _packing(recipe: Recipe) -> Choice:
     if recipe.train.packing is not None:
         return Choice(recipe.train.packing, ASKED)
-    if device.kind == "cpu":
-        return Choice(False, "rows are padded so that batch_size counts examples; packing is faster, if asked")
-    return Choice(False, "without a flash-attention kernel packed rows need a mask of max_length squared")
+    return Choice(False, "rows are padded to the longest of their micro-batch; packing spares that, if asked")
 
 
 def _max_length(recipe: Recipe, shape: Shape) -> Choice:

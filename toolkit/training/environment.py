@@ -127,7 +127,8 @@ class PeakMemory:
             import torch
 
             return int(torch.cuda.max_memory_allocated())
-        return _resident_bytes("VmHWM")
+        # The kernel counts resident pages in batches, so the mark may lag a little behind the reading it began with.
+        return max(_resident_bytes("VmHWM"), self.baseline)
 
 
 def seed_everything(seed: int) -> None:

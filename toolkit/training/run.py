@@ -18,7 +18,7 @@ from toolkit.planning.recipe import Recipe
 from toolkit.release.record import write_record
 from toolkit.training import environment
 from toolkit.training.checkpoints import discard, resumable
-from toolkit.training.data import load_data
+from toolkit.training.data import TrainingData, load_data
 from toolkit.training.progress import Event, Progress, silent
 from toolkit.training.settings import settings_of
 
@@ -35,13 +35,14 @@ def finetune(
     snapshot: Snapshot,
     verdict: Verdict,
     *,
+    data: TrainingData | None = None,
     overwrite: bool = False,
     offline: bool = False,
     progress: Progress = silent,
 ) -> Path:
     """Train the adapter that `recipe` asks for, as `plan` says, on the base `snapshot`; gives the run folder.
 
-    A run that was stopped goes on from its last checkpoint. `overwrite` discards what an earlier run left in the folder.
+    `data` is what `load_data` gave for this recipe, where a caller has looked at it already; else it is read here. A run that was stopped goes on from its last checkpoint. `overwrite` discards what an earlier run left in the folder.
     Raises TypeError without a permit; TkError when the permit is for another recipe or verdict, the plan does not fit,
     or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C.
     """
@@ -53,8 +54,9 @@ def finetune(
     started, begun = _now(), time.monotonic()
     run = _open_run(Path(recipe.output), overwrite=overwrite)
     environment.prepare()
-    progress(Event("data", f"reading {recipe.data.train}"))
-    data = load_data(recipe, offline=offline)
+    if data is None:
+        progress(Event("data", f"reading {recipe.data.train}"))
+        data = load_data(recipe, offline=offline)
     settings = settings_of(recipe, plan.choices, plan.device.kind)
     folder = snapshot.local_folder()
 
