@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toolkit.licensing.use import DISTRIBUTIONS, RECIPIENTS
+
 if TYPE_CHECKING:
     from toolkit.licensing.use import IntendedUse
     from toolkit.models.resolve import Access
@@ -22,7 +24,6 @@ set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key, such as train.epochs=1."
 )
 run_argument = click.argument("run", type=click.Path(path_type=Path))
-_DISTRIBUTIONS = ["internal", "hosted-service", "weights", "embedded-product", "evaluation"]
 
 
 def use_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,10 +31,8 @@ def use_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options: list[Decorator] = [
         click.option("--use", "use_file", type=click.Path(path_type=Path), help="Intended use as a YAML file."),
         click.option("--commercial/--non-commercial", default=None, help="Whether the use is commercial."),
-        click.option("--distribution", type=click.Choice(_DISTRIBUTIONS), help="Who gets what."),
-        click.option(
-            "--recipients", type=click.Choice(["legal-entity", "affiliates", "contractors"]), help="For internal: who."
-        ),
+        click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help="Who gets what."),
+        click.option("--recipients", type=click.Choice(RECIPIENTS), help="For internal: who."),
         click.option("--users", type=click.IntRange(min=0), help="Monthly active users of this product."),
         click.option("--group-users", multiple=True, metavar="[YYYY-MM=]N", help="Users of all products of the group."),
         click.option("--seat", metavar="COUNTRY", help="Principal place of business, such as DE."),
