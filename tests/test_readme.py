@@ -2,7 +2,8 @@
 
 In a block, `$ ` begins a command and what follows is its output; `...` stands for anything. Commands run one after the
 other in one folder that holds the recipes and examples, so the blocks are the journey itself, and what it leaves behind
-is looked at afterwards.
+is looked at afterwards. Figures that a training measures differ from machine to machine; there the words are compared,
+and the figures that matter are bounded below.
 """
 
 import doctest
@@ -65,7 +66,9 @@ def transcript(place):
 @pytest.mark.parametrize(("command", "output"), TYPED, ids=[command for command, _ in TYPED])
 def test_a_command_of_the_readme_prints_what_the_readme_says(transcript, command, output):
     code, stdout, stderr = transcript[command]
-    got = f"{stdout}\n{stderr}" if not stdout.strip() else stdout
+    got = stdout if stdout.strip() else stderr
+    if command.startswith("tk finetune"):
+        got, output = (re.sub(r"\d[\d,.]*", "#", text) for text in (got, output))
     example = doctest.Example(command, output + "\n")
     assert CHECKER.check_output(output + "\n", got.strip() + "\n", FLAGS), CHECKER.output_difference(
         example, got, FLAGS
