@@ -117,7 +117,7 @@ model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dty
 inputs = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True,
                                        return_tensors="pt", return_dict=True)
 ids = model.generate(**inputs, max_new_tokens=48, do_sample=False)
-print(tokenizer.decode(ids[0][inputs["input_ids"].shape[1]:], skip_special_tokens=True).strip())
+print(tokenizer.decode(ids[0][inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 """
     run = place / "runs" / "embedded-qwen-lora"
     command = [sys.executable, "-c", script, str(folder_with_weights("qwen2")), str(run / "adapter"), prompt]

@@ -142,3 +142,10 @@ def test_every_shipped_recipe_passes_its_own_gate_and_plans(tk):
 
 def test_no_run_is_left_where_nothing_ran(place):
     assert sorted(os.listdir(place)) == ["recipe.yaml", "rows.jsonl", "without"]
+
+
+@pytest.mark.parametrize("name", ["../evil", 'a"\nlicense: mit\n#', " "])
+def test_a_release_name_that_is_no_name_is_a_usage_error(tk, tmp_path, name):
+    done = tk("release", tmp_path, "--to", tmp_path / "out", "--name", name)
+    assert done.returncode == 2
+    assert "write a plain name" in done.stderr

@@ -29,6 +29,8 @@ def journey(tk, tmp_path_factory):
         asked = len(hub.asked)
         chat = tk("chat", place / "run", "--prompt", "Hello", "--max-new-tokens", "4", env=env)
         assert chat.returncode == 0, chat.stderr
+        lines = tk("chat", place / "run", "--max-new-tokens", "4", "--format", "json", env=env, input="Hello\nBye\n")
+        assert [json.loads(line)["prompt"] for line in lines.stdout.splitlines()] == ["Hello", "Bye"]
         assert len(hub.asked) == asked, "a revision that is pinned and cached is not asked for again"
         commit = hub.commit(BASE)
     released = tk("release", place / "run", "--to", place / "release", "--name", "acme/triage")

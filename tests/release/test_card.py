@@ -15,6 +15,7 @@ from toolkit.release.card import escape, render_card
 from toolkit.release.card_html import render_card_html
 from toolkit.release.facts import facts_of
 from toolkit.release.front_matter import write_yaml
+from toolkit.release.provenance import make_provenance
 from toolkit.release.record import read_record
 
 HOSTILE = "a|b\n# c <script>alert(1)</script> --- `x` [l](javascript:alert(1)) ![i](http://evil/x.png)"
@@ -303,3 +304,30 @@ def test_escaped_text_is_shown_as_it_was():
         import html
 
         assert html.unescape(shown) == f"<p>text {words}</p>\n"
+
+
+def test_a_folder_is_not_taken_for_the_model_it_descends_from(tmp_path: Path):
+    """Other weights lie in the folder; the ancestor is lineage, and none of the folder's digests belong to it."""
+    base = {
+        "id": "./tuned llama",
+        "revision": None,
+        "source": "folder",
+        "files": {"model.safetensors": {"sha256": "a" * 64}},
+    }
+    effective = [
+        {"id": "llama-3.1", "spdx": "LicenseRef-x", "role": "model", "from": work, "evidence": "card"}
+        for work in ("./tuned llama", "meta-llama/Llama-3.1-8B")
+    ]
+    changed = {"base": base}
+    record = read_record(llama_run(tmp_path, record=changed, verdict={"effective_licenses": effective}))
+    card = render_card(record)
+    assert front(card)["base_model"] == ["meta-llama/Llama-3.1-8B"]
+    assert "base_model_relation" not in front(card)
+    assert "adapter for `tuned llama`" in card
+    statement = make_provenance(facts_of(record, None), {})
+    dependency = next(
+        entry
+        for entry in statement["predicate"]["buildDefinition"]["resolvedDependencies"]  # type: ignore[index]
+        if entry["name"] == "base/model.safetensors"
+    )
+    assert "uri" not in dependency

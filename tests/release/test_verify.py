@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from toolkit.errors import TkError
+from toolkit.files.atomic import json_text
 from toolkit.files.digests import sha256_file
+from toolkit.release.provenance import seal
 from toolkit.release.verify import verify
 
 
@@ -24,6 +26,15 @@ def change_json(path: Path, change: Callable[[Any], object]) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n")
 
 
+def forge(folder: Path, change: Callable[[Any], object]) -> None:
+    """Change the provenance and give it the digest that it then needs, as a careful forger would."""
+    path = folder / "provenance.intoto.json"
+    statement = json.loads(path.read_text())
+    statement["predicate"]["runDetails"]["byproducts"].pop()
+    change(statement)
+    path.write_text(json_text(seal(statement)))
+
+
 def bless(folder: Path, *names: str) -> None:
     """Put the present digests of files into the provenance, as a careful forger would."""
 
@@ -32,7 +43,7 @@ def bless(folder: Path, *names: str) -> None:
             if subject["name"] in names:
                 subject["digest"]["sha256"] = sha256_file(folder / subject["name"])
 
-    change_json(folder / "provenance.intoto.json", update)
+    forge(folder, update)
 
 
 @pytest.mark.parametrize("name", ["apache", "llama"])
@@ -93,7 +104,7 @@ def test_a_pickle_is_found_even_when_the_provenance_names_it(llama_release: Path
             {"name": "model.bin", "digest": {"sha256": sha256_file(llama_release / "model.bin")}}
         )
 
-    change_json(llama_release / "provenance.intoto.json", add)
+    forge(llama_release, add)
     assert files_with_problems(llama_release) == {"model.bin"}
 
 
@@ -203,7 +214,7 @@ def test_a_subject_outside_the_folder_is_never_read(llama_release: Path, tmp_pat
     def add(statement: Any) -> None:
         statement["subject"].append({"name": "../secret", "digest": {"sha256": sha256_file(tmp_path / "secret")}})
 
-    change_json(llama_release / "provenance.intoto.json", add)
+    forge(llama_release, add)
     assert files_with_problems(llama_release) == {"provenance.intoto.json"}
 
 
@@ -250,3 +261,27 @@ def test_another_digest_of_the_base_is_found(llama_release: Path):
     bless(llama_release, "aibom.cdx.json")
     (problem,) = verify(llama_release).problems
     assert str(problem) == "aibom.cdx.json: gives another SHA-256 for base/model.safetensors than the provenance"
+
+
+def test_any_changed_byte_of_the_provenance_is_named(llama_release: Path):
+    path = llama_release / "provenance.intoto.json"
+    whole = path.read_bytes()
+    for position in range(0, len(whole), len(whole) // 40):
+        content = bytearray(whole)
+        content[position] ^= 1
+        path.write_bytes(bytes(content))
+        assert "provenance.intoto.json" in files_with_problems(llama_release), position
+    path.write_bytes(whole.replace(b"  ", b" ", 1))
+    assert files_with_problems(llama_release) == {"provenance.intoto.json"}
+
+
+def test_a_file_that_cannot_be_read_is_damage_and_no_defect(llama_release: Path, monkeypatch: pytest.MonkeyPatch):
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "NOTICE":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    verify(llama_release)

@@ -100,3 +100,14 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
 def test_a_hub_data_set_is_not_looked_for_offline() -> None:
     with pytest.raises(TkError, match="offline"):
         read_source("acme/support", None, offline=True)
+
+
+def test_half_a_surrogate_pair_is_named_with_its_line(tmp_path):
+    from toolkit.errors import InvalidInput
+    from toolkit.training.examples import examples_of
+    from toolkit.training.rows import read_source
+
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "\\ud800", "completion": "b"}\n')
+    with pytest.raises(InvalidInput, match=r"rows\.jsonl:2.*not valid Unicode"):
+        examples_of(read_source("rows.jsonl", path), "auto")

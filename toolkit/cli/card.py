@@ -24,21 +24,23 @@ def command(run: Path, to: Path | None, format_: str) -> None:
       tk card runs/embedded-qwen-lora
       tk card runs/embedded-qwen-lora --format html --to card.html
     """
-    from toolkit.files.atomic import write_text
+    from toolkit.files.atomic import write_json, write_text
     from toolkit.release.card import render_card
     from toolkit.release.card_html import render_card_html
     from toolkit.release.record import read_record
 
     record = read_record(run)
-    if format_ == "json" and to is None:
-        print_json({"schema": "tk/card/1", "markdown": render_card(record), "html": render_card_html(record)})
-        return
-    text = render_card_html(record) if format_ == "html" else render_card(record)
-    if to is None:
-        click.echo(text, nl=not text.endswith("\n"))
-        return
-    write_text(to, text)
     if format_ == "json":
-        print_json({"schema": "tk/card/1", "file": str(to)})
+        both = {"schema": "tk/card/1", "markdown": render_card(record), "html": render_card_html(record)}
+        if to is None:
+            print_json(both)
+        else:
+            write_json(to, both)
     else:
+        text = render_card_html(record) if format_ == "html" else render_card(record)
+        if to is None:
+            click.echo(text, nl=not text.endswith("\n"))
+        else:
+            write_text(to, text)
+    if to is not None:
         click.echo(f"Wrote {to}.", err=True)

@@ -21,6 +21,8 @@ from toolkit.cli.options import access, format_option, offline_option, print_jso
 def command(run: Path, prompt: str | None, base_only: bool, max_new_tokens: int, offline: bool, format_: str) -> None:
     """Talk to the model of a run: its base with the adapter, greedy, through the base's own chat template.
 
+    With --format json, the answer to --prompt is one object, and the answers to lines of input are one object a line.
+
     \b
     Examples:
       tk chat runs/embedded-qwen-lora --prompt "My order 48213 has not arrived."
@@ -43,7 +45,7 @@ def command(run: Path, prompt: str | None, base_only: bool, max_new_tokens: int,
         history = [{"role": "user", "content": asked}]
         answer = chat.reply(history, max_new_tokens=max_new_tokens, adapter=not base_only)
         if format_ == "json":
-            print_json({"prompt": asked, "answer": answer, "adapter": not base_only})
+            print_json({"prompt": asked, "answer": answer, "adapter": not base_only}, one_line=prompt is None)
         else:
             click.echo(answer)
 

@@ -60,8 +60,16 @@ class Commands(click.Group):
 
                 traceback.print_exc()
             raise Shown(error) from error
-        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt, BrokenPipeError):
+        except KeyboardInterrupt as error:
+            hint = "the same command starts again, or goes on from the last checkpoint of a training"
+            raise Shown(TkError("interrupted", hint=hint)) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except OSError as error:
+            if _debugging():
+                raise
+            where = str(error.filename) if error.filename else None
+            raise Shown(TkError(f"the system refused: {error.strerror or error}", where=where)) from error
         except Exception as error:
             if _debugging():
                 raise

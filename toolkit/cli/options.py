@@ -117,8 +117,8 @@ def access(offline: bool, *, weights: bool = False) -> Access:
     return Access(library(), offline=offline, weights=weights)
 
 
-def print_json(value: object) -> None:
-    """A value as JSON on stdout."""
+def print_json(value: object, *, one_line: bool = False) -> None:
+    """A value as JSON on stdout; on one line where several follow one another."""
     import json
 
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(value, indent=None if one_line else 2, ensure_ascii=False))

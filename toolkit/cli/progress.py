@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from toolkit.training.progress import Event
 
 _REDRAW_SECONDS = 0.1
+_LONGEST_SILENCE_SECONDS = 30
 _PLAIN_LINES = 10  # about so many lines for a stage when nobody watches it live
 
 
@@ -22,7 +23,7 @@ class Progress:
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._open_line = False
-        self._drawn = 0.0
+        self._drawn = time.monotonic()
 
     def say(self, text: str) -> None:
         """One sentence on a line of its own."""
@@ -34,7 +35,8 @@ class Progress:
             self.say(event.message[:1].upper() + event.message[1:])
         elif self._live:
             self._draw(event, event.done, event.total)
-        elif event.done == event.total or event.done % max(event.total // _PLAIN_LINES, 1) == 0:
+        elif event.done == event.total or event.done % max(event.total // _PLAIN_LINES, 1) == 0 or self._silent_long():
+            self._drawn = time.monotonic()
             click.echo(_words(event, event.done, event.total), err=True)
 
     def close(self) -> None:
@@ -43,9 +45,12 @@ class Progress:
             click.echo("", err=True)
             self._open_line = False
 
+    def _silent_long(self) -> bool:
+        return time.monotonic() - self._drawn > _LONGEST_SILENCE_SECONDS
+
     def _draw(self, event: Event, done: int, total: int) -> None:
         now = time.monotonic()
-        if done < total and now - self._drawn < _REDRAW_SECONDS:
+        if 1 < done < total and now - self._drawn < _REDRAW_SECONDS:
             return
         self._drawn = now
         click.echo(f"\r\x1b[K{_words(event, done, total)}", err=True, nl=False)

@@ -28,8 +28,11 @@ def command(
       tk release runs/embedded-qwen-lora --to releases/support-triage
       tk release runs/llama-lora --to releases/x --name Llama-Support --attest "aup=J. Doe, ticket 12"
     """
+    from toolkit.errors import UsageError
     from toolkit.release.bundle import release
 
+    if name is not None and (not name.strip() or not name.isprintable() or ".." in name or name.startswith("/")):
+        raise UsageError(f"--name {name!r}: write a plain name such as Llama-Support, or organisation/Llama-Support")
     files = {key: Path(value) for key, value in _pairs("--license-file", license_file).items()}
     report = release(run, target, name=name, attestations=_pairs("--attest", attest), license_files=files)
     if format_ == "json":

@@ -42,8 +42,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as JSON (two spaces, key order kept, final newline) in one step."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `value` as JSON in one step, spelt as `json_text` does."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: object) -> str:
+    """JSON as every file of ours has it: two spaces, key order kept, a final newline, no NaN."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @contextmanager

@@ -39,7 +39,12 @@ def folder_with_weights(family: str) -> Path:
         return folder
     target = cache_folder() / "embedded" / f"{family}-{_fingerprint(folder)}"
     if not (target / _WEIGHTS).is_file():
-        _make(folder, target)
+        try:
+            _make(folder, target)
+        except TkError as error:
+            raise TkError(
+                error.message, where=error.where, hint="set TK_CACHE to a folder that you may write to"
+            ) from error
     return target
 
 
@@ -77,5 +82,8 @@ def _fingerprint(folder: Path) -> str:
 
     from toolkit.files.digests import sha256_json
 
-    texts = [(folder / "config.json").read_text(), (SHIPPED / _TOKENIZER_OWNER / "tokenizer.json").read_text()]
+    texts = [
+        (folder / "config.json").read_text(encoding="utf-8"),
+        (SHIPPED / _TOKENIZER_OWNER / "tokenizer.json").read_text(encoding="utf-8"),
+    ]
     return sha256_json([*texts, SEED, version("torch"), version("transformers")])[:12]

@@ -180,9 +180,13 @@ def recipe_shape() -> Record:
     rate = Number(above=0, maximum=1)
     train = Record(
         {
-            "epochs": Key(Number(above=0), "Passes over the data", default=1.0),
+            "epochs": Key(Number(above=0, maximum=10_000), "Passes over the data", default=1.0),
             "max_steps": Key(count, "Stop after this many optimiser steps"),
-            "batch_size": Key(count, "Examples per optimiser step over all devices", default=16),
+            "batch_size": Key(
+                Number(minimum=1, maximum=1_000_000, whole=True),
+                "Examples per optimiser step over all devices",
+                default=16,
+            ),
             "micro_batch_size": Key(count, "Examples per forward pass; the largest that fits when left out"),
             "learning_rate": Key(rate, "Peak learning rate"),
             "max_length": Key(Number(minimum=8, whole=True), "Longest row, in tokens", default=2048),

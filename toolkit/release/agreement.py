@@ -53,8 +53,8 @@ def _card(folder: Path, said: object) -> Iterator[Difference]:
 
 def _configuration(folder: Path, said: Mapping[str, object]) -> Iterator[Difference]:
     base = at(_json(folder, CONFIG), "base_model_name_or_path")
-    if base is not None and [base] != said.get("base_model"):
-        yield CONFIG, f"is for the base {base!r}, and the provenance says {said.get('base_model')!r}"
+    if base is not None and base != said.get("base"):
+        yield CONFIG, f"is for the base {base!r}, and the provenance says {said.get('base')!r}"
 
 
 def _licences(folder: Path, statement: object) -> Iterator[Difference]:

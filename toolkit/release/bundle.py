@@ -197,4 +197,4 @@ def _write_bills(facts: Facts, copies: tuple[Copy, ...], staging: Path) -> None:
         write_json(staging / file, document)
     digests = {name: digest.sha256 for name, digest in inventory.files.items()}
     digests |= {file: sha256_file(staging / file) for file in bills}
-    write_json(staging / provenance.FILE, provenance.make_provenance(facts, digests))
+    write_json(staging / provenance.FILE, provenance.seal(provenance.make_provenance(facts, digests)))

@@ -122,7 +122,7 @@ def facts_of(record: Record, name: str | None = None) -> Facts:
         Effective(_terms(entry), str(entry["role"]), text(entry, "from") or "", text(entry, "evidence") or "")
         for entry in entries_of(record, "verdict.effective_licenses")
     )
-    base = _base(record, effective)
+    base = _base(record)
     said = str(at(record, "base.id"))
     effective = tuple(
         replace(
@@ -212,14 +212,14 @@ def _terms(entry: Mapping[str, object]) -> NamedTerms:
     return named(spdx, spdx) if spdx and spdx.startswith("LicenseRef-") else unknown()
 
 
-def _base(record: Record, effective: tuple[Effective, ...]) -> Base:
-    """A local path says nothing to others and may tell too much: a folder goes by its origin or its own name."""
+def _base(record: Record) -> Base:
+    """A local path says nothing to others and may tell too much: a folder goes by its own name. It does not go by a
+    model that it descends from: its weights are other weights."""
     name, source = str(at(record, "base.id")), str(at(record, "base.source"))
     if source == "folder":
-        known = [item.work for item in effective if item.role == "model" and is_hub_id(item.work) and item.work != name]
-        name = known[0] if known else PurePosixPath(name.rstrip("/")).name or "base"
+        name = PurePosixPath(name.rstrip("/")).name or "base"
     files = {file: str(at(entry, "sha256")) for file, entry in mapping(record, "base.files").items()}
-    is_hub = is_hub_id(name) and not name.startswith("embedded:")
+    is_hub = source != "folder" and is_hub_id(name) and not name.startswith("embedded:")
     return Base(
         name,
         is_hub,

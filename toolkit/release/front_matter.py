@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from toolkit.release.facts import Facts
+from toolkit.release.facts import Facts, is_hub_id
 from toolkit.release.record import entries_of, number
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./+-]*(?: [A-Za-z0-9_./+-]+)*\Z")
@@ -23,8 +23,10 @@ def front_matter(facts: Facts) -> dict[str, object]:
         keys["license_name"] = terms.hub_name
         has_text = any(entry.get("id") == terms.id for entry in entries_of(facts.record, "licenses"))
         keys["license_link"] = "LICENSE" if has_text or not terms.url else terms.url
-    keys["base_model"] = [facts.base.name]
-    keys["base_model_relation"] = "adapter"
+    parents = _parents(facts)
+    keys["base_model"] = parents or [facts.base.name]
+    if not parents:
+        keys["base_model_relation"] = "adapter"
     keys["library_name"] = "peft"
     keys["pipeline_tag"] = "text-generation"
     keys["tags"] = _tags(facts)
@@ -34,6 +36,15 @@ def front_matter(facts: Facts) -> dict[str, object]:
     if results := _results(facts):
         keys["model-index"] = [{"name": facts.name, "results": results}]
     return keys
+
+
+def _parents(facts: Facts) -> list[str]:
+    """What a base that is only a folder on somebody's disk descends from, as hubs know it; the adapter fits the folder,
+    not these, so no relation is claimed."""
+    if facts.base.source != "folder":
+        return []
+    works = (item.work for item in facts.effective if item.role == "model" and item.work != facts.base.name)
+    return [work for work in dict.fromkeys(works) if is_hub_id(work)]
 
 
 def write_yaml(value: Mapping[str, object]) -> str:

@@ -6,8 +6,11 @@ what. https://in-toto.io/Statement/v1, https://slsa.dev/spec/v1.0/provenance.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 
+from toolkit.files.atomic import json_text
+from toolkit.files.digests import sha256_json
 from toolkit.release.facts import Base, Facts
 from toolkit.release.front_matter import front_matter
 from toolkit.release.making import results
@@ -17,6 +20,7 @@ FILE = "provenance.intoto.json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:tk:finetune:1"
+_SEAL = "this statement without this entry (canonical JSON)"
 
 
 def make_provenance(facts: Facts, digests: Mapping[str, str]) -> dict[str, object]:
@@ -35,7 +39,7 @@ def make_provenance(facts: Facts, digests: Mapping[str, str]) -> dict[str, objec
                 "buildType": BUILD_TYPE,
                 "externalParameters": {"recipe": _public_recipe(facts), "use": mapping(record, "use")},
                 "internalParameters": {
-                    "release": {"name": facts.name} | release,
+                    "release": {"name": facts.name, "base": facts.base.name} | release,
                     "licenses": {
                         "declared": facts.declared,
                         "concluded": facts.concluded,
@@ -69,6 +73,34 @@ def make_provenance(facts: Facts, digests: Mapping[str, str]) -> dict[str, objec
             },
         },
     }
+
+
+def seal(statement: Mapping[str, object]) -> dict[str, object]:
+    """The statement with the digest of everything else in it. It shows that a byte was changed, not who changed it:
+    that takes a signature."""
+    sealed = copy.deepcopy(dict(statement))
+    _byproducts(sealed).append({"name": _SEAL, "digest": {"sha256": sha256_json(statement)}})
+    return sealed
+
+
+def seal_problem(statement: Mapping[str, object], content: bytes) -> str | None:
+    """What is wrong with a sealed statement read from `content`, or None. Its spelling counts too, down to white space."""
+    plain = copy.deepcopy(dict(statement))
+    byproducts = _byproducts(plain)
+    seals = [entry for entry in byproducts if at(entry, "name") == _SEAL]
+    if len(seals) != 1 or byproducts[-1:] != seals:
+        return "does not end its byproducts with the digest of the statement"
+    byproducts.pop()
+    if at(seals[0], "digest.sha256") != sha256_json(plain):
+        return "was changed after the release: the statement is not the one whose digest it carries"
+    if json_text(statement).encode() != content:
+        return "was changed after the release: it is spelt otherwise than it was written"
+    return None
+
+
+def _byproducts(statement: dict[str, object]) -> list[object]:
+    found = at(statement, "predicate.runDetails.byproducts")
+    return found if isinstance(found, list) else []
 
 
 def _dependencies(facts: Facts) -> Iterable[dict[str, object]]:

@@ -83,6 +83,8 @@ def verify(release_folder: Path) -> VerifyReport:
     present = _present(release_folder, problems)
     statement = _read(release_folder, provenance.FILE, problems)
     digests = _subjects(statement, problems)
+    if statement is not None and (wrong := provenance.seal_problem(statement, _content(release_folder))):
+        problems.append(Damage(provenance.FILE, wrong))
     problems += _files(release_folder, present, digests)
     problems += _formats(release_folder)
     problems += [Damage(*difference) for difference in disagreements(release_folder, statement, digests)]
@@ -121,6 +123,13 @@ def _read(folder: Path, name: str, problems: list[Damage]) -> Mapping[str, objec
         problems.append(Damage(name, "is not a JSON object"))
         return None
     return paper
+
+
+def _content(folder: Path) -> bytes:
+    try:
+        return (folder / provenance.FILE).read_bytes()
+    except OSError:
+        return b""  # `_read` has just read it
 
 
 def _subjects(statement: object, problems: list[Damage]) -> dict[str, str]:

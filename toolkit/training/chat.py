@@ -44,7 +44,7 @@ class Chat:
         alone = contextlib.nullcontext() if adapter else self._model.disable_adapter()
         with torch.inference_mode(), alone:
             ids = answer(self._model, [prompt], self._stops, self._tokenizer.pad_token_id, max_new_tokens, **options)
-        return str(self._tokenizer.decode(ids[0], skip_special_tokens=True)).strip()
+        return str(self._tokenizer.decode(ids[0], skip_special_tokens=True))
 
 
 def load_chat(run: Path, base: Path, record: Mapping[str, Any]) -> Chat:

@@ -120,6 +120,7 @@ def _alpaca(value: Mapping[str, object], where: str) -> Example:
     more = value.get("input")
     if more is not None and not isinstance(more, str):
         raise _Wrong("'input' must be text")
+    _check_unicode(more or "", "'input'")
     question = f"{asked}\n\n{more}" if more and more.strip() else asked
     turns = _turns(question, _text(_need(value, "output"), "output"))
     system = value.get("system")
@@ -159,6 +160,7 @@ def _conversation(value: object, key: str, role_key: str, content_key: str) -> t
             raise _Wrong(f"message {number} has the unknown role {said!r}{did_you_mean(role, ROLES)}")
         if not isinstance(content, str):
             raise _Wrong(f"the content of message {number} must be text")
+        _check_unicode(content, f"the content of message {number}")
         if role == "assistant" and not content.strip():
             raise _Wrong(f"the assistant's answer (message {number}) is empty")
         messages.append({"role": role, "content": content})
@@ -182,9 +184,18 @@ def _need(value: Mapping[str, object], key: str) -> object:
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise _Wrong(f"'{key}' must be text")
+    _check_unicode(value, f"'{key}'")
     if not value.strip():
         raise _Wrong(f"'{key}' is empty")
     return value
+
+
+def _check_unicode(value: str, what: str) -> None:
+    """JSON can spell half a surrogate pair, which no encoding can write."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _Wrong(f"{what} is not valid Unicode text (character {error.start + 1})") from error
 
 
 def _near(wanted: str, value: Iterable[object]) -> str:
