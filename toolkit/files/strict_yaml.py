@@ -3,7 +3,7 @@
 PyYAML's own loaders follow YAML 1.1: `1e-5` becomes a string, `NO` False, `3:10` a number, and a repeated key silently
 wins. This one keeps libyaml's parser and builds values by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/
 #103-core-schema); a repeated key is an error. It lives here because `tk license-check` reads YAML at every start, and
-composing with libyaml costs a twentieth of a round-trip loader written in Python.
+composing with libyaml costs a small part of what a round-trip loader written in Python does.
 """
 
 from __future__ import annotations
