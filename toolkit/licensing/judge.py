@@ -53,8 +53,9 @@ def judge(
     effective = tuple(dict.fromkeys(entry for conclusion in conclusions for entry in conclusion.effective))
     findings = [finding for conclusion in conclusions for finding in conclusion.findings]
     judgements = []
+    families = _families(works, use, library)
     for identifier, role in dict.fromkeys((entry.id, entry.role) for entry in effective if entry.id):
-        judgements.append(judge_terms(library.terms(identifier), role, use, library, strict=strict))
+        judgements.append(judge_terms(library.terms(identifier), role, use, library, families, strict=strict))
     questions = [question for judgement in judgements for question in judgement.questions]
     if use.distribution is None:
         questions.insert(0, _ask("distribution", "what a licence asks depends on who receives what", library))
@@ -77,10 +78,29 @@ def judge(
     )
 
 
-def judge_terms(terms: Terms, role: str, use: IntendedUse, library: Library, *, strict: bool = False) -> Judgement:
+def _families(works: tuple[Work, ...], use: IntendedUse, library: Library) -> tuple[str, ...] | None:
+    """The families of what is trained: the student of outputs, the base of a fine-tune, and what they descend from.
+    None when that is not known: a model of no known family may be kin all the same unless its lineage was followed."""
+    trained = [work for work in works if work.role in ("model", "adapter")]
+    lineage = [member for work in trained for member in work.lineage()]
+    names = [member.id for member in lineage] + ([use.outputs_train.model] if use.outputs_train else [])
+    families = library.words.families_of(names)
+    known = lineage and not any(member.problem for member in lineage)
+    return families if families or known else None
+
+
+def judge_terms(
+    terms: Terms,
+    role: str,
+    use: IntendedUse,
+    library: Library,
+    families: tuple[str, ...] | None = None,
+    *,
+    strict: bool = False,
+) -> Judgement:
     """One licence, in the role it plays, against a use. Policies that the licence incorporates are part of it."""
     acts, needed = _acts(role, use)
-    facts = use.facts(library.words)
+    facts = use.facts(library.words, families)
     result = Judgement()
     _permissions(terms, acts, needed, facts, result, library, strict)
     incorporated = [library.terms(policy) for policy, _ in terms.head.incorporates if policy in library.ids]
@@ -181,6 +201,9 @@ def _apply(rule: Rule, terms: Terms, result: Judgement) -> None:
             Obligation(rule.obligation, terms.id, rule.clause, rule.summary, rule.value, rule.check)
         )
         result.worsen("allowed-with-obligations")
+        return
+    if rule.kind == "note":
+        result.findings.append(Finding(rule.id, "info", rule.summary, terms.id, rule.clause))
         return
     severity = "warning" if rule.outcome == "needs-review" else "error"
     result.findings.append(Finding(rule.id, severity, rule.summary, terms.id, rule.clause, rule.outcome))

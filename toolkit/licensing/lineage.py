@@ -6,6 +6,7 @@ removes a base's licence, and a work about which nothing is known stays in the l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from toolkit.licensing.library import SAYS_NOTHING, SEE_NAME, Library
@@ -30,6 +31,12 @@ class Work(NamedTuple):
     where: str | None = None
     bases: tuple[Work, ...] = ()
     problem: str | None = None
+
+    def lineage(self) -> Iterator[Work]:
+        """This work and everything it descends from."""
+        yield self
+        for base in self.bases:
+            yield from base.lineage()
 
 
 class Conclusion(NamedTuple):

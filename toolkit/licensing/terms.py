@@ -12,23 +12,27 @@ from typing import NamedTuple
 from toolkit.files.schema import AnyOf, Flag, Key, Kind, ListOf, MapOf, Number, Record, Report, Text
 from toolkit.files.strict_yaml import Path_
 from toolkit.licensing.constraints import ALWAYS, Constraint, Group, Leaf
-from toolkit.licensing.vocabulary import OPERATORS, Vocabulary
+from toolkit.licensing.vocabulary import DISTRIBUTIONS, MODALITIES, OPERATORS, RECIPIENTS, Vocabulary
 
+KINDS = ("permission", "prohibition", "duty", "note")
 OUTCOMES = ("prohibited", "needs-separate-license", "needs-review")
 
 
 class ModelPattern(NamedTuple):
-    """Models known to be under a licence: a glob over hub ids, and what they descend from where that is known."""
+    """Models known to be under a licence: a glob over hub ids, and what is known of them beside: the works they
+    descend from, and what goes in and comes out."""
 
     match: str
     confidence: str
     evidence: str
     base: tuple[str, ...] = ()
     released: str | None = None
+    modalities: tuple[str, ...] | None = None
 
 
 class TermsHead(NamedTuple):
-    """What identifies a licence. `hub_keys` and `hub_names` are the `license` and `license_name` values that mean it."""
+    """What identifies a licence. `hub_keys` and `hub_names` are the `license` and `license_name` values that mean it,
+    and `unread` why its text could not be read, where it could not."""
 
     id: str
     name: str
@@ -43,10 +47,12 @@ class TermsHead(NamedTuple):
     hub_names: tuple[str, ...]
     incorporates: tuple[tuple[str, str], ...]  # (policy id, clause)
     models: tuple[ModelPattern, ...]
+    unread: str | None = None
 
 
 class Rule(NamedTuple):
-    """One permission, prohibition or duty of a licence, with the clause it stands in."""
+    """One permission, prohibition or duty of a licence, with the clause it stands in. A note binds nobody: it tells a
+    reader what they should know when the rule's condition holds."""
 
     id: str
     kind: str
@@ -85,6 +91,7 @@ def head_shape() -> Record:
             "evidence": Key(Text(), required=True),
             "base": Key(ListOf(Text(), or_one=True)),
             "released": Key(Text()),
+            "modalities": Key(ListOf(Text(MODALITIES))),
             "note": Key(Text()),
         }
     )
@@ -102,6 +109,8 @@ def head_shape() -> Record:
             "source": Key(MapOf(Text(accept_number=True)), required=True),
             "hub": Key(Record({"license": Key(ListOf(Text())), "license_name": Key(ListOf(Text()))})),
             "incorporates": Key(ListOf(policy)),
+            "mentions": Key(ListOf(Text())),
+            "unread": Key(Text()),
             "models": Key(ListOf(pattern)),
         }
     )
@@ -140,10 +149,16 @@ def make_head(raw: Mapping[str, object]) -> TermsHead:
         incorporates=tuple((entry["id"], entry["clause"]) for entry in get("incorporates") or ()),  # type: ignore[attr-defined]
         models=tuple(
             ModelPattern(
-                entry["match"], entry["confidence"], entry["evidence"], entry.get("base", ()), entry.get("released")
+                entry["match"],
+                entry["confidence"],
+                entry["evidence"],
+                entry.get("base", ()),
+                entry.get("released"),
+                entry.get("modalities"),
             )
             for entry in get("models") or ()  # type: ignore[attr-defined]
         ),
+        unread=_text(get("unread")),
     )
 
 
@@ -156,7 +171,7 @@ def body_shape(words: Vocabulary) -> Record:
         Record(
             {
                 "id": Key(Text(), required=True),
-                "kind": Key(Text(("permission", "prohibition", "duty")), required=True),
+                "kind": Key(Text(KINDS), required=True),
                 "topic": topic,
                 "trigger": Key(ListOf(Text(tuple(words.acts))), required=True),
                 "when": Key(ListOf(ConstraintKind(words))),
@@ -174,12 +189,12 @@ def body_shape(words: Vocabulary) -> Record:
     topics = ListOf(Text(tuple(words.topics)))
     topic_keys = Record({"spoken": Key(ListOf(spoken)), "silent": Key(topics), "not_read": Key(topics)})
     head = head_shape()
-    return Record({**head.keys, "rules": Key(ListOf(rule), required=True), "topics": Key(topic_keys, required=True)})
+    return Record({**head.keys, "rules": Key(ListOf(rule), required=True), "topics": Key(topic_keys)})
 
 
 def make_terms(raw: Mapping[str, object]) -> Terms:
     """A licence from its checked mapping."""
-    topics: Mapping[str, tuple[str, ...]] = raw["topics"]  # type: ignore[assignment]
+    topics: Mapping[str, tuple[str, ...]] = raw.get("topics", {})  # type: ignore[assignment]
     spoken: tuple[Mapping[str, str], ...] = topics.get("spoken", ())  # type: ignore[assignment]
     return Terms(
         head=make_head(raw),
@@ -222,6 +237,14 @@ class ConstraintKind:
 
     def __init__(self, words: Vocabulary) -> None:
         self.leaf = _leaf_record(words)
+        self.words: dict[str, tuple[str, ...]] = {
+            "fields": tuple(words.fields),
+            "businesses": tuple(words.businesses),
+            "outputs_family": tuple(words.families),
+            "modalities": MODALITIES,
+            "distribution": DISTRIBUTIONS,
+            "recipients": RECIPIENTS,
+        }
 
     def read(self, value: object, path: Path_, report: Report) -> Constraint | None:
         if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("all", "any", "not"):
@@ -237,6 +260,9 @@ class ConstraintKind:
             return None
         if raw["operator"] in ("gt", "gteq", "lt", "lteq") and not isinstance(raw["value"], int | float):
             report.add((*path, "value"), f"must be a number for the operator {raw['operator']}")
+        for word in raw["value"] if isinstance(raw["value"], tuple) else (raw["value"],):
+            if known := self.words.get(raw["operand"]):
+                Text(known).read(word, (*path, "value"), report)
         return Leaf(**raw)
 
     def json_schema(self) -> dict[str, object]:

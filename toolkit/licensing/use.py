@@ -9,10 +9,8 @@ from typing import NamedTuple
 from toolkit.files.schema import AnyOf, Flag, Key, ListOf, MapOf, Number, Record, Report, Text
 from toolkit.files.strict_yaml import Path_
 from toolkit.licensing.constraints import Facts
-from toolkit.licensing.vocabulary import WORLD, Vocabulary
+from toolkit.licensing.vocabulary import DISTRIBUTIONS, MODALITIES, RECIPIENTS, WORLD, Vocabulary
 
-DISTRIBUTIONS = ("internal", "hosted-service", "weights", "embedded-product", "evaluation")
-RECIPIENTS = ("legal-entity", "affiliates", "contractors")
 
 _ACTS = {
     "internal": {"use"},
@@ -92,17 +90,18 @@ class IntendedUse(NamedTuple):
             acts.add("modify")
         return frozenset(acts)
 
-    def facts(self, words: Vocabulary) -> Facts:
-        """The stated facts by operand, as rules ask for them."""
+    def facts(self, words: Vocabulary, families: tuple[str, ...] | None = None) -> Facts:
+        """The stated facts by operand, as rules ask for them. `families` are those of the model that is trained, where
+        they are known."""
         values: dict[str, object] = {
             name: getattr(self, name) for name in _PLAIN_OPERANDS if getattr(self, name) is not None
         }
         values["modified"] = self.is_modified()
         values["obtained"] = self.obtained or "direct"  # a vendor's finished product is the exception, and is stated
-        if self.outputs_train is not None:
-            values["outputs_family"] = self.outputs_train.model
-            if self.outputs_train.distributed is not None:
-                values["outputs_distributed"] = self.outputs_train.distributed
+        if families is not None:
+            values["outputs_family"] = families
+        if self.outputs_train is not None and self.outputs_train.distributed is not None:
+            values["outputs_distributed"] = self.outputs_train.distributed
         if self.release is not None and self.release.name:
             values["release_name"] = self.release.name
         if self.release is not None and self.release.license:
@@ -139,7 +138,7 @@ def use_shape(words: Vocabulary) -> Record:
         "group_annual_revenue_usd": Key(Number(minimum=0), "Yearly revenue of the group, US dollars"),
         "product_monthly_revenue_usd": Key(Number(minimum=0), "Monthly revenue of this product, US dollars"),
         "businesses": Key(ListOf(Text(tuple(words.businesses)), or_one=True), "What the group does"),
-        "modalities": Key(ListOf(Text(("text", "image", "audio", "video")), or_one=True), "What goes in and out"),
+        "modalities": Key(ListOf(Text(MODALITIES), or_one=True), "What goes in and out"),
         "fields": Key(ListOf(Text(tuple(words.fields)), or_one=True), "Fields of use"),
         "outputs_train": Key(outputs, "Another model improved with this one's outputs"),
         "obtained": Key(Text(("direct", "integrated-product")), "How the model was received", default="direct"),

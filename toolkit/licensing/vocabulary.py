@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import load_file
 
 OPERATORS = ("eq", "neq", "gt", "gteq", "lt", "lteq", "isAnyOf", "isNoneOf")  # ODRL names
+DISTRIBUTIONS = ("internal", "hosted-service", "weights", "embedded-product", "evaluation")
+RECIPIENTS = ("legal-entity", "affiliates", "contractors")
+MODALITIES = ("text", "image", "audio", "video")
 WORLD = "WORLD"  # a use everywhere
 
 
@@ -26,12 +30,22 @@ class Vocabulary(NamedTuple):
     fields: Mapping[str, str]
     businesses: Mapping[str, str]
     obligations: Mapping[str, str]
+    families: Mapping[str, tuple[str, ...]]
     country_groups: Mapping[str, frozenset[str]]
 
     def countries(self, names: tuple[str, ...]) -> frozenset[str]:
         """The countries that `names` (ISO codes or groups) stand for, groups kept beside their members."""
         members = {code for name in names for code in self.country_groups.get(name, frozenset())}
         return frozenset(names) | members
+
+    def families_of(self, models: Iterable[str]) -> tuple[str, ...]:
+        """The families that models belong to by name, organisation and case aside."""
+        names = [model.rpartition("/")[2].lower() for model in models]
+        return tuple(
+            family
+            for family, patterns in self.families.items()
+            if any(fnmatchcase(name, pattern.lower()) for pattern in patterns for name in names)
+        )
 
 
 @cache
@@ -50,6 +64,7 @@ def vocabulary(folder: Path | None = None) -> Vocabulary:
         fields=raw["fields"],
         businesses=raw["businesses"],
         obligations=raw["obligations"],
+        families=raw["families"],
         country_groups={name: frozenset(codes) for name, codes in raw["country_groups"].items()},
     )
 
@@ -66,6 +81,7 @@ _SHAPE = Record(
         "fields": _WORDS,
         "businesses": _WORDS,
         "obligations": _WORDS,
+        "families": Key(MapOf(ListOf(Text())), required=True),
         "country_groups": Key(MapOf(ListOf(Text())), required=True),
     }
 )
