@@ -36,7 +36,8 @@ def judged(case):
     works = [Work("acme/case", case.get("role", "model"), "folder", declared=(head.id,), where="README.md:2")]
     trains = use.outputs_train.model if use.outputs_train else case.get("trains")
     if trains:
-        works.append(Work(trains, "model", "folder", declared=("cc0-1.0",), where="README.md:2"))
+        name = f"acme/{trains.rpartition('/')[2]}"  # whose licence the catalogue does not know
+        works.append(Work(name, "model", "folder", declared=("cc0-1.0",), where="README.md:2"))
     return judge(Target("acme/case", None, "folder"), tuple(works), use, library())
 
 
