@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.licensing.judge import judge
+from toolkit.licensing.judge import Manner, judge
 from toolkit.licensing.lineage import Work
 from toolkit.licensing.use import IntendedUse, OutputsTrain, PlannedRelease
 from toolkit.licensing.verdict import LEVELS, Target
@@ -20,7 +20,7 @@ def work(tag, identifier="acme/x", role="model", bases=()):
 
 
 def verdict(library, use, *works, strict=False):
-    return judge(Target("acme/x", None, "folder"), works, use, library, strict=strict)
+    return judge(Target("acme/x", None, "folder"), works, use, library, Manner(strict=strict))
 
 
 def ids(entries):

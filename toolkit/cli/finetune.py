@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from toolkit.cli.options import access, format_option, offline_option, print_json, set_option
+from toolkit.cli.options import (
+    access,
+    format_option,
+    manner,
+    offline_option,
+    policy_options,
+    print_json,
+    set_option,
+)
 
 
 @click.command("finetune")
@@ -13,7 +23,7 @@ from toolkit.cli.options import access, format_option, offline_option, print_jso
 @click.option("--gpu", metavar="NAME", help="Plan for this device instead of the one detected, such as cpu.")
 @click.option("--acknowledge", metavar="WHO, TICKET", help="Answer for a needs-review; recorded and shown on the card.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that the output folder already holds.")
-@click.option("--strict", is_flag=True, help="Turn every licence assumption into a question.")
+@policy_options
 @offline_option
 @format_option
 def command(
@@ -23,6 +33,7 @@ def command(
     acknowledge: str | None,
     overwrite: bool,
     strict: bool,
+    policy: Path | None,
     offline: bool,
     format_: str,
 ) -> None:
@@ -51,7 +62,8 @@ def command(
 
     progress = Progress()
     loaded = load_recipe(recipe, overrides)
-    prepared = prepare(loaded, named(gpu) if gpu else detect(), access(offline), strict=strict)
+    judging = manner(strict=strict, policy=policy)
+    prepared = prepare(loaded, named(gpu) if gpu else detect(), access(offline), judging)
     data = load_data(loaded, offline=offline)
     permit = grant(prepared.examination.verdict, loaded, acknowledge)
     progress.say(f"Permit: for this use {loaded.base} is {permit.verdict}.")

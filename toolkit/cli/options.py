@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.licensing.use import DISTRIBUTIONS, RECIPIENTS
+from toolkit.licensing.vocabulary import DISTRIBUTIONS, RECIPIENTS
 
 if TYPE_CHECKING:
+    from toolkit.files.strict_yaml import Document
+    from toolkit.licensing.judge import Manner
     from toolkit.licensing.use import IntendedUse
     from toolkit.models.resolve import Access
 
@@ -47,8 +49,25 @@ def use_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def intended_use(flags: Mapping[str, Any]) -> IntendedUse:
-    """The use that a file and flags state together; a flag speaks over the file. Raises InvalidInput, UsageError."""
+def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How a use is judged: strictly or not, and under which policy."""
+    command = click.option(
+        "--policy", type=click.Path(path_type=Path), help="The organisation's policy (else TK_POLICY, [tool.tk])."
+    )(command)
+    return click.option("--strict", is_flag=True, help="Turn every assumption into a question.")(command)
+
+
+def manner(*, strict: bool, policy: Path | None, explain: bool = False) -> Manner:
+    """How to judge in this run of the command. Raises InvalidInput for a policy that is none."""
+    from toolkit.cli.policy_file import find_policy
+    from toolkit.licensing.judge import Manner
+
+    return Manner(strict=strict, explain=explain, policy=find_policy(policy))
+
+
+def intended_use(flags: Mapping[str, Any]) -> tuple[IntendedUse, Document]:
+    """The use that a file and flags state together, and where each fact stands; a flag speaks over the file. Raises
+    InvalidInput, UsageError."""
     from toolkit.errors import TkError
     from toolkit.files.schema import read_document
     from toolkit.files.strict_yaml import Document, load_file
@@ -70,7 +89,7 @@ def intended_use(flags: Mapping[str, Any]) -> IntendedUse:
     spoken = Document(merged, document.name, document.lines, origins)
     use = read_document(spoken, use_shape(vocabulary()), "use")
     assert isinstance(use, IntendedUse)
-    return use
+    return use, spoken
 
 
 def _stated(flags: Mapping[str, Any]) -> dict[str, Any]:

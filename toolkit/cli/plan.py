@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from toolkit.cli.options import access, format_option, offline_option, print_json, set_option
+from toolkit.cli.options import (
+    access,
+    format_option,
+    manner,
+    offline_option,
+    policy_options,
+    print_json,
+    set_option,
+)
 
 
 @click.command("plan")
 @click.argument("recipe")
 @set_option
 @click.option("--gpu", metavar="NAME", help="Plan for this GPU: a name, a size such as 24GiB, or cpu. Default: detect.")
+@policy_options
 @offline_option
 @format_option
-def command(recipe: str, overrides: tuple[str, ...], gpu: str | None, offline: bool, format_: str) -> None:
+def command(
+    recipe: str,
+    overrides: tuple[str, ...],
+    gpu: str | None,
+    strict: bool,
+    policy: Path | None,
+    offline: bool,
+    format_: str,
+) -> None:
     """Show what a recipe would run on a GPU, each choice with its reason, and the memory it needs.
 
     \b
@@ -28,7 +47,8 @@ def command(recipe: str, overrides: tuple[str, ...], gpu: str | None, offline: b
     from toolkit.planning.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    prepared = prepare(loaded, named(gpu) if gpu else detect(), access(offline))
+    judging = manner(strict=strict, policy=policy)
+    prepared = prepare(loaded, named(gpu) if gpu else detect(), access(offline), judging)
     if format_ == "json":
         verdict = prepared.examination.verdict
         print_json({**prepared.plan.to_json(), "verdict": verdict.level})

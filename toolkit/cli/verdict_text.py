@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import click
 
 from toolkit.licensing.use import IntendedUse
-from toolkit.licensing.verdict import Finding, Obligation, Verdict
+from toolkit.licensing.verdict import Considered, Finding, Obligation, Verdict
 
 _COLOURS = {"allowed": "green", "allowed-with-obligations": "green", "needs-review": "yellow"}
-_SENTENCES = {
+LEVEL_WORDS = {
     "allowed": "allowed",
     "allowed-with-obligations": "allowed, with obligations",
     "needs-review": "needs review",
@@ -27,7 +27,7 @@ def verdict_text(verdict: Verdict, use: IntendedUse) -> str:
 
 def _lines(verdict: Verdict, use: IntendedUse) -> Iterator[str]:
     revision = f"@{verdict.target.revision[:12]}" if verdict.target.revision else ""
-    level = click.style(_SENTENCES[verdict.level], fg=_COLOURS.get(verdict.level, "red"), bold=True)
+    level = click.style(LEVEL_WORDS[verdict.level], fg=_COLOURS.get(verdict.level, "red"), bold=True)
     yield f"{verdict.target.id}{revision}: {level}"
     yield from _wrapped(f"for {use_words(use)}")
     yield ""
@@ -46,6 +46,8 @@ def _lines(verdict: Verdict, use: IntendedUse) -> Iterator[str]:
     yield from _section(
         "To decide, say", [f"{question.fact}: {question.text} ({question.because})" for question in verdict.questions]
     )
+    if verdict.considered:
+        yield from _section("Every rule considered", [_considered(entry) for entry in verdict.considered])
     yield ""
     yield f"{verdict.tool}, licence data {verdict.data}. Not legal advice: check the clauses."
 
@@ -68,6 +70,10 @@ def _value(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key} {item}" for key, item in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _considered(entry: Considered) -> str:
+    return f"[{entry.license} {entry.clause}] {entry.rule} ({entry.kind}): {entry.outcome}. {entry.why}"
 
 
 def _owed(obligation: Obligation) -> str:

@@ -91,6 +91,28 @@ def missing(constraint: Constraint, facts: Facts) -> Iterator[Leaf]:
             yield from missing(part, facts)
 
 
+def leaves(constraint: Constraint) -> Iterator[Leaf]:
+    """Every leaf of a constraint."""
+    if isinstance(constraint, Leaf):
+        yield constraint
+    else:
+        for part in constraint.parts:
+            yield from leaves(part)
+
+
+def describe(constraint: Constraint, facts: Facts) -> str:
+    """The leaves of a constraint and what is known of each: `commercial eq true: no; seat isAnyOf EU: not known`."""
+    said = {True: "yes", False: "no", None: "not known"}
+    parts = []
+    for leaf in leaves(constraint):
+        value = ", ".join(str(item) for item in leaf.value) if isinstance(leaf.value, tuple) else str(leaf.value)
+        month = f" in {leaf.month}" if leaf.month else ""
+        truth = facts.truth(leaf)
+        assumed = ", taken as harmless" if truth is None and leaf.unknown == "assume" else ""
+        parts.append(f"{leaf.operand}{month} {leaf.operator} {value}: {said[truth]}{assumed}")
+    return "; ".join(parts)
+
+
 def _compare(operator: str, known: object, value: object) -> bool:
     match operator:
         case "eq":

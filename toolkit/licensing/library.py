@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.files.schema import did_you_mean, read_document
 from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import load_file, load_text
+from toolkit.licensing.names import Resemblance, mentioned, resemblance
 from toolkit.licensing.terms import ModelPattern, Terms, TermsHead, body_shape, head_shape, make_head, make_terms
 from toolkit.licensing.vocabulary import Vocabulary, vocabulary
 
@@ -62,6 +64,19 @@ class Library:
             self.head(identifier)
             self._terms[identifier] = read_terms(self.folder / f"{identifier}.yaml", self.words)
         return self._terms[identifier]
+
+    @property
+    def head_texts(self) -> Mapping[str, str]:
+        """The unparsed head of every licence."""
+        return self._texts
+
+    def resemblance(self, model: str) -> Resemblance | None:
+        """The known model that a model's name shows, for works that name no base."""
+        return resemblance(model, self._texts)
+
+    def mentioned(self, prose: str) -> tuple[tuple[str, int], ...]:
+        """(licence id, line) for each licence that a text names."""
+        return tuple(mentioned(prose, self._texts))
 
     def declared(self, key: str, name: str | None = None) -> TermsHead | None:
         """The licence that a card's `license` (and `license_name`) means, or None when it is not one of ours.

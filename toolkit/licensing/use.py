@@ -11,7 +11,6 @@ from toolkit.files.strict_yaml import Path_
 from toolkit.licensing.constraints import Facts
 from toolkit.licensing.vocabulary import DISTRIBUTIONS, MODALITIES, RECIPIENTS, WORLD, Vocabulary
 
-
 _ACTS = {
     "internal": {"use"},
     "hosted-service": {"use", "host", "product-uses", "product-contains"},
@@ -109,6 +108,7 @@ class IntendedUse(NamedTuple):
         return Facts(values, words)
 
 
+FACTS = IntendedUse._fields
 _PLAIN_OPERANDS = (
     "commercial", "distribution", "recipients", "seat", "territories", "product_monthly_active_users",
     "group_monthly_active_users", "group_annual_revenue_usd", "product_monthly_revenue_usd", "businesses",
@@ -176,8 +176,8 @@ def _month(text: str) -> str | None:
 def _stated(value: NamedTuple) -> dict[str, object]:
     stated: dict[str, object] = {}
     for name, item in value._asdict().items():
-        if item is None or item == ():
-            continue
+        if item is None or (name == "datasets" and not item):
+            continue  # `businesses: []` says that there are none, which is not the same as saying nothing
         if hasattr(item, "to_json"):
             item = item.to_json()
         elif isinstance(item, tuple):

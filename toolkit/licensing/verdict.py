@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 LEVELS = ("allowed", "allowed-with-obligations", "needs-review", "needs-separate-license", "prohibited")
@@ -15,17 +15,18 @@ EXIT_CODES = {
 }
 
 
-def worst(levels: list[str]) -> str:
+def worst(levels: Iterable[str]) -> str:
     """The worst of several levels. Nothing decides nothing: no level at all is needs-review."""
-    return max(levels, key=LEVELS.index) if levels else "needs-review"
+    return max(levels, key=LEVELS.index, default="needs-review")
 
 
 class Target(NamedTuple):
-    """What was judged, and where the answer about it came from."""
+    """What was judged, and where the answer about it came from. `where` is the line that names its licence, if any."""
 
     id: str
     revision: str | None
     source: str  # folder | cache | hub | catalogue | embedded
+    where: str | None = None
 
 
 class EffectiveLicense(NamedTuple):
@@ -59,7 +60,8 @@ class Obligation(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something that a reader should see. `level` is what it makes of the verdict, when it makes anything of it."""
+    """Something that a reader should see. `level` is what it makes of the verdict, when it makes anything of it; `rule`
+    the rule that it speaks of, `where` the line of an input, and `facts` the facts of the use that decided it."""
 
     id: str
     severity: str  # info | warning | error
@@ -67,6 +69,9 @@ class Finding(NamedTuple):
     license: str | None = None
     clause: str | None = None
     level: str | None = None
+    rule: str | None = None
+    where: str | None = None
+    facts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -74,20 +79,42 @@ class Finding(NamedTuple):
             "clause": self.clause, "text": self.text,
         }  # fmt: skip
 
+    def lifted(self, why: str) -> Finding:
+        """The same finding once somebody has settled it: shown, and deciding nothing any more."""
+        return self._replace(severity="info", level=None, text=f"{self.text} {why}")
+
 
 class Question(NamedTuple):
-    """A missing fact that decides, how to ask for it, and the rule that needs it."""
+    """A missing fact that decides, how to ask for it, and why. `license` and `rule` name the rule that needs it."""
 
     fact: str
     text: str
     because: str
+    license: str | None = None
+    rule: str | None = None
 
     def to_json(self) -> dict[str, object]:
         return {"fact": self.fact, "text": self.text, "because": self.because}
 
 
+class Considered(NamedTuple):
+    """One rule that was looked at: what became of it, and why."""
+
+    license: str
+    role: str
+    rule: str
+    kind: str
+    clause: str
+    outcome: str  # binds | granted | withheld | does-not-bind | not-triggered | undecided
+    why: str
+
+    def to_json(self) -> dict[str, object]:
+        return self._asdict()
+
+
 class Verdict(NamedTuple):
-    """The outcome of one target and one use. `data` is the version of the licence data it was reached with."""
+    """The outcome of one target and one use. `data` is the version of the licence data it was reached with, and
+    `considered` every rule that was looked at, where that was asked for."""
 
     target: Target
     level: str
@@ -98,6 +125,7 @@ class Verdict(NamedTuple):
     questions: tuple[Question, ...]
     tool: str
     data: str
+    considered: tuple[Considered, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -13,7 +13,8 @@ LICENSE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*", "COPYING*", "
 
 
 class Card(NamedTuple):
-    """The declarations of a card: licence, its name and link, bases. Empty when the folder has no card."""
+    """The declarations of a card: licence, its name and link, bases; and its text, from line `body_line` on. Empty when
+    the folder has no card."""
 
     licenses: tuple[str, ...] = ()
     license_name: str | None = None
@@ -21,6 +22,9 @@ class Card(NamedTuple):
     bases: tuple[str, ...] = ()
     relation: str | None = None
     where: str | None = None
+    body: str = ""
+    body_line: int = 1
+    gated_prompt: str | None = None
 
 
 def read_card(folder: Path) -> Card:
@@ -34,8 +38,9 @@ def read_card(folder: Path) -> Card:
         raise TkError("is not text in UTF-8", where=str(path)) from error
     document = front_matter(text, str(path))
     values = document.value if document else None
+    body, body_line = _body(text)
     if not isinstance(values, dict):
-        return Card(where=str(path))
+        return Card(where=str(path), body=body, body_line=body_line)
     assert document is not None
     return Card(
         licenses=_texts(values.get("license")),
@@ -44,6 +49,9 @@ def read_card(folder: Path) -> Card:
         bases=_texts(values.get("base_model")),
         relation=_first(values.get("base_model_relation")),
         where=document.where(("license",)) if "license" in values else f"{path}:1",
+        body=body,
+        body_line=body_line,
+        gated_prompt=_first(values.get("extra_gated_prompt")),
     )
 
 
@@ -56,6 +64,16 @@ def front_matter(text: str, name: str) -> Document | None:
         if line.rstrip() == "---":
             return load_text("\n".join(lines[1:index]), name, first_line=2)
     return None
+
+
+def _body(text: str) -> tuple[str, int]:
+    """What follows the front matter, and the line on which it begins."""
+    lines = text.splitlines()
+    if lines and lines[0].strip() == "---":
+        for index, line in enumerate(lines[1:], start=1):
+            if line.rstrip() == "---":
+                return "\n".join(lines[index + 1 :]), index + 2
+    return text, 1
 
 
 def read_config(folder: Path, name: str = "config.json") -> Mapping[str, object] | None:

@@ -1,21 +1,26 @@
-"""The lineage of a model, read from what each of its works says: card, adapter configuration, catalogue."""
+"""The lineage of a model, read from what each of its works says: card, adapter configuration, catalogue, name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from toolkit.errors import TkError
-from toolkit.licensing.judge import judge
+from toolkit.licensing.judge import PLAINLY, Manner, judge
 from toolkit.licensing.lineage import Work
 from toolkit.licensing.use import IntendedUse
 from toolkit.licensing.verdict import Finding, Target, Verdict
 from toolkit.models.card import modalities
+from toolkit.models.data_card import read_data
+from toolkit.models.license_files import license_texts
 from toolkit.models.reference import parse_reference
 from toolkit.models.resolve import Access, resolve
 from toolkit.models.snapshot import Snapshot
 
 _DEEPEST = 16  # longer chains of bases than any registry shows
+_MOST_WORKS = 200  # a lineage that branches beyond this is a mistake or an attack
 
 
 class Examination(NamedTuple):
@@ -26,45 +31,130 @@ class Examination(NamedTuple):
     verdict: Verdict
 
 
-def examine(target: str, use: IntendedUse, access: Access, *, strict: bool = False) -> Examination:
+def examine(target: str, use: IntendedUse, access: Access, manner: Manner = PLAINLY) -> Examination:
     """The verdict on a model reference. Raises TkError when the reference resolves to nothing."""
     snapshot = resolve(parse_reference(target), access._replace(weights=False))
+    reader = _Reader(access)
     role = "outputs" if use.outputs_train else None
-    works = [read_work(snapshot, access, role=role)]
+    works = [reader.work(snapshot, role=role)]
     if use.outputs_train:
-        works += _student(use.outputs_train.model, access)
-    works += [_dataset(dataset.id, dataset.license) for dataset in use.datasets]
-    if use.modalities is None:
-        use = use._replace(modalities=modalities(snapshot.config))
-    told = Target(snapshot.id, snapshot.revision, snapshot.source)
-    verdict = judge(told, tuple(works), use, access.library, strict=strict)
-    if snapshot.note:
-        text = f"This is the catalogue's answer: {snapshot.note}."
-        verdict = verdict._replace(findings=(Finding("answer-from-catalogue", "info", text), *verdict.findings))
-    return Examination(snapshot, tuple(works), verdict)
+        works.append(reader.student(use.outputs_train.model))
+    for dataset in use.datasets:
+        works += read_data(dataset, use.commercial, access.library)
+    told = Target(snapshot.id, snapshot.revision, snapshot.source, _where(snapshot.card.where, snapshot))
+    if not manner.today:
+        manner = manner._replace(today=date.today().isoformat())
+    return Examination(snapshot, tuple(works), judge(told, tuple(works), use, access.library, manner))
 
 
-def read_work(snapshot: Snapshot, access: Access, *, role: str | None = None, above: Sequence[str] = ()) -> Work:
-    """A snapshot as a work of a lineage, with its bases up to the roots. `above` are the works that led here."""
-    card = snapshot.card
-    adapter = snapshot.adapter_config
-    names = list(card.bases)
-    if adapter and isinstance(adapter.get("base_model_name_or_path"), str):
-        names.append(str(adapter["base_model_name_or_path"]))
-    for match in access.library.catalogued(snapshot.id):
-        names.extend(match.pattern.base)
-    chain = (*above, snapshot.id)
-    bases = tuple(_base(name, access, role, chain) for name in dict.fromkeys(names) if name)
-    return Work(
-        id=snapshot.id,
-        role=role or ("adapter" if adapter else "model"),
-        source=snapshot.source,
-        revision=snapshot.revision,
-        declared=card.licenses,
-        declared_name=card.license_name,
-        where=_where(card.where, snapshot),
-        bases=bases,
-    )
+class _Reader:
+    """Reads works and their bases; each reference is resolved once, however many works name it."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access._replace(weights=False)
+        self.library = access.library
+        self.snapshots: dict[str, Snapshot | TkError] = {}
+        self.read = 0
+
+    def work(self, snapshot: Snapshot, *, role: str | None = None, above: Sequence[str] = ()) -> Work:
+        """A snapshot as a work of a lineage, with its bases up to the roots. `above` are the works that led here."""
+        self.read += 1
+        card = snapshot.card
+        adapter = snapshot.adapter_config
+        where = _where(card.where, snapshot)
+        names = [_plain(name) for name in card.bases]
+        if adapter and isinstance(adapter.get("base_model_name_or_path"), str):
+            names.append(_plain(str(adapter["base_model_name_or_path"])))
+        catalogued = self.library.catalogued(snapshot.id)
+        for match in catalogued:
+            names.extend(match.pattern.base)
+        findings: list[Finding] = []
+        if snapshot.note and not above:
+            text = f"This is the catalogue's answer: {snapshot.note}."
+            findings.append(Finding("answer-from-catalogue", "info", text))
+        if not any(names) and not catalogued and snapshot.source != "embedded":
+            names += self._named_after(snapshot.id, findings, where, unread=snapshot.folder is None)
+        chain = (*above, snapshot.id)
+        return Work(
+            id=snapshot.id,
+            role=role or ("adapter" if adapter else "model"),
+            source=snapshot.source if snapshot.folder or catalogued else "name",
+            revision=snapshot.revision,
+            declared=card.licenses,
+            declared_name=card.license_name,
+            where=where,
+            bases=tuple(self._base(name, role, chain) for name in dict.fromkeys(names) if name),
+            texts=license_texts(snapshot, self.library),
+            mentioned=self._mentioned(snapshot),
+            findings=tuple(findings),
+            modalities=self._modalities(snapshot),
+        )
+
+    def student(self, model: str) -> Work:
+        """The base of the student that a teacher's outputs train: its licence is judged too."""
+        work = self._base(model, None, ())
+        return work._replace(problem=f"the student's base {model} was not found") if work.problem else work
+
+    def _modalities(self, snapshot: Snapshot) -> tuple[str, ...] | None:
+        """What goes in and out of a model, as its configuration or the catalogue says."""
+        known = modalities(snapshot.config) or ()
+        for match in self.library.catalogued(snapshot.id):
+            known = (*known, *(match.pattern.modalities or ()))
+        return tuple(dict.fromkeys(known)) or None
+
+    def _mentioned(self, snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+        card = snapshot.card
+        if "licen" not in card.body.lower():
+            return ()
+        place = _where(f"{snapshot.folder}/README.md", snapshot)
+        return tuple(
+            (identifier, f"{place}:{card.body_line + line - 1}")
+            for identifier, line in self.library.mentioned(card.body)
+        )
+
+    def _named_after(self, name: str, findings: list[Finding], where: str | None, *, unread: bool) -> list[str]:
+        """The base that a name shows, where nothing names one."""
+        found = self.library.resemblance(name)
+        if found is None or found.base.lower() == name.lower():
+            return []
+        text = f"{name} names no base; its name matches {found.pattern}, so {found.base} is taken for its base."
+        if unread:
+            text += " What else its publisher asks was not read."
+        level = "needs-review" if unread else None
+        findings.append(Finding("lineage-by-name", "warning", text, level=level, where=where))
+        return [found.base]
+
+    def _base(self, name: str, role: str | None, chain: tuple[str, ...]) -> Work:
+        led_here = chain[-1] if chain else name
+        if name in chain:
+            return self._missing(name, role, f"{led_here} names {name} as its base, which descends from it")
+        if len(chain) > _DEEPEST or self.read >= _MOST_WORKS:
+            return self._missing(name, role, f"the lineage of {chain[0]} goes on beyond {name}; it was not followed")
+        if name not in self.snapshots:
+            try:
+                self.snapshots[name] = resolve(parse_reference(name), self.access)
+            except TkError as error:
+                self.snapshots[name] = error
+        found = self.snapshots[name]
+        if not isinstance(found, TkError):
+            return self.work(found, role=role, above=chain)
+        findings: list[Finding] = []
+        bases = self._named_after(name, findings, None, unread=True)
+        if bases:
+            work = Work(name, role or "model", "name", findings=tuple(findings))
+            return work._replace(bases=tuple(self._base(base, role, (*chain, name)) for base in bases))
+        return self._missing(name, role, f"the base {name} of {led_here} was not found: {found.message}")
+
+    def _missing(self, name: str, role: str | None, problem: str) -> Work:
+        return Work(name, role or "model", "missing", problem=problem)
+
+
+def _plain(name: str) -> str:
+    """A base as cards write it, an address of the hub included."""
+    for prefix in ("https://huggingface.co/", "http://huggingface.co/", "hf.co/"):
+        if name.startswith(prefix):
+            return "/".join(PurePosixPath(name.removeprefix(prefix)).parts[:2])
+    return name.strip()
 
 
 def _where(where: str | None, snapshot: Snapshot) -> str | None:
@@ -73,37 +163,3 @@ def _where(where: str | None, snapshot: Snapshot) -> str | None:
     if where is None or snapshot.folder is None or snapshot.source == "folder":
         return where
     return where.removeprefix(f"{snapshot.folder}/")
-
-
-def _base(name: str, access: Access, role: str | None, chain: tuple[str, ...]) -> Work:
-    if name in chain:
-        return Work(
-            name, role or "model", "missing", problem=f"{chain[-1]} names {name} as its base, which descends from it"
-        )
-    if len(chain) > _DEEPEST:
-        return Work(
-            name,
-            role or "model",
-            "missing",
-            problem=f"the lineage of {chain[0]} goes on beyond {name}; it was not followed",
-        )
-    try:
-        snapshot = resolve(parse_reference(name), access._replace(weights=False))
-    except TkError as error:
-        return Work(
-            name, role or "model", "missing", problem=f"the base {name} of {chain[-1]} was not found: {error.message}"
-        )
-    return read_work(snapshot, access, role=role, above=chain)
-
-
-def _student(model: str, access: Access) -> list[Work]:
-    """The base of the student that a teacher's outputs train: its licence is judged too."""
-    try:
-        return [read_work(resolve(parse_reference(model), access._replace(weights=False)), access)]
-    except TkError as error:
-        return [Work(model, "model", "missing", problem=f"the student's base {model} was not found: {error.message}")]
-
-
-def _dataset(identifier: str, terms: str | None) -> Work:
-    declared = (terms,) if terms else ()
-    return Work(identifier, "dataset", "use", declared=declared, where="the intended use" if terms else None)

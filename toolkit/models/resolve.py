@@ -63,17 +63,23 @@ def hub_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def _from_cache(reference: Reference, weights: bool) -> Snapshot | None:
-    store = hub_cache() / ("models--" + reference.name.replace("/", "--"))
-    wanted = reference.revision or "main"
+def cached_folder(name: str, kind: str = "models", revision: str | None = None) -> Path | None:
+    """The folder of a snapshot in the hub cache, of a model or of a data set; None when it is not there."""
+    store = hub_cache() / (f"{kind}--" + name.replace("/", "--"))
+    wanted = revision or "main"
     pointer = store / "refs" / wanted
     commit = pointer.read_text().strip() if pointer.is_file() else wanted
     folder = store / "snapshots" / commit
-    if not folder.is_dir() or (weights and not any(folder.glob("*.safetensors"))):
+    return folder if folder.is_dir() else None
+
+
+def _from_cache(reference: Reference, weights: bool) -> Snapshot | None:
+    folder = cached_folder(reference.name, revision=reference.revision)
+    if folder is None or (weights and not any(folder.glob("*.safetensors"))):
         return None
     if not any((folder / name).exists() for name in ("README.md", "config.json", "adapter_config.json")):
         return None
-    return Snapshot(reference.name, commit, "cache", folder)
+    return Snapshot(reference.name, folder.name, "cache", folder)
 
 
 def _from_hub(reference: Reference, access: Access) -> Snapshot:
@@ -108,7 +114,8 @@ def _from_catalogue(reference: Reference, access: Access, why: str, cause: Excep
     if access.weights:
         hint = "download it where there is a network, or name a folder that holds it"
         raise TkError(f"{reference.name} cannot be loaded: {why}", hint=hint) from cause
-    if not access.library.catalogued(reference.name):
+    named_after = access.library.resemblance(reference.name)
+    if not access.library.catalogued(reference.name) and named_after is None:
         hint = "check the spelling, name a local folder, or try again with network access"
         raise TkError(
             f"nothing is known of {reference.name}: {why}; nor does the catalogue know it", hint=hint

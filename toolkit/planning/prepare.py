@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from toolkit.errors import TkError
+from toolkit.licensing.judge import PLAINLY, Manner
 from toolkit.models.lineage import Examination, examine
 from toolkit.models.resolve import Access
 from toolkit.models.snapshot import Snapshot
@@ -24,9 +25,9 @@ class Prepared:
     plan: Plan
 
 
-def prepare(recipe: Recipe, device: Device, access: Access, *, strict: bool = False) -> Prepared:
+def prepare(recipe: Recipe, device: Device, access: Access, manner: Manner = PLAINLY) -> Prepared:
     """Examine a recipe's base for its use and plan the run. Reads papers and configurations, never weights."""
-    examination = examine(recipe.base, recipe.judged_use(), access, strict=strict)
+    examination = examine(recipe.base, recipe.judged_use(), access, manner)
     return Prepared(recipe, examination, make_plan(recipe, shape_of(examination.snapshot), device))
 
 

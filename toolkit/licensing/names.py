@@ -1,0 +1,97 @@
+"""What a name gives away: the known model that a re-upload is named after, and the licences that prose names.
+
+Both read the heads of licence files as text and parse none of them: they run in a licence check.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+# What re-uploads add to a name: formats, widths and the tools that made them.
+_SUFFIX = re.compile(
+    r"[-_.](?:gguf|ggml|awq|gptq|exl2|exl3|mlx|onnx|openvino|hqq|aqlm|bnb|unsloth|fp8|nvfp4|mxfp4|fp4|nf4|quantized"
+    r"|int[248]|[2-8][-_]?bits?|w[2-8]a(?:8|16)|imatrix|dynamic|q[2-8](?:_[a-z0-9]+)*)(?=$|[-_.])",
+    re.IGNORECASE,
+)
+_MATCH = re.compile(r"\bmatch: *[\"']?([^\"',}\s]+)")
+_MENTIONS = re.compile(r"^mentions: *\[(.*)\] *(?:#.*)?$", re.MULTILINE)
+_QUOTED = re.compile(r"\"([^\"]+)\"")
+_DATA = re.compile(r"\bdata(?:set|sets)?\b|\bcorpus\b|\bcorpora\b", re.IGNORECASE)
+_CODE = re.compile(r"\bcode\b|\brepository\b|\bscripts?\b", re.IGNORECASE)
+
+
+class Resemblance(NamedTuple):
+    """A model whose name shows another: the pattern of the catalogue that it shows, and the model taken for its base."""
+
+    pattern: str
+    base: str
+
+
+def resemblance(name: str, heads: Mapping[str, str]) -> Resemblance | None:
+    """The known model that a name is made after, by the longest pattern of the catalogue in it.
+
+    `acme/Qwen2.5-3B-Instruct-GGUF` is made after `Qwen/Qwen2.5-3B*`, and `Qwen/Qwen2.5-3B-Instruct` is taken for its base.
+    """
+    short = name.rstrip("/").rpartition("/")[2]
+    lower = short.lower()
+    best: tuple[int, str, int] | None = None
+    for text in heads.values():
+        for pattern in _MATCH.findall(text):
+            known = pattern.partition("/")[2]
+            literal = known.partition("*")[0].lower()
+            if len(literal) < 4 or literal not in lower:
+                continue
+            at = _at_a_boundary(lower, literal, whole="*" not in known)
+            if at is not None and (at == 0 or any(letter.isdigit() for letter in literal)):
+                best = max(best or (0, "", 0), (len(literal), pattern, at))
+    if best is None:
+        return None
+    _, pattern, at = best
+    organisation = pattern.partition("/")[0]
+    base = pattern if "*" not in pattern else f"{organisation}/{_stripped(short[at:])}"
+    return Resemblance(pattern, base)
+
+
+def mentioned(text: str, heads: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """(licence id, line from 1) for each licence that prose names, the longest phrase winning where several overlap.
+
+    Lines about data are left out: what data is under is told by the data sets of a use. So are permissive licences of
+    code beside a model.
+    """
+    lower = text.lower()
+    phrases = [
+        (phrase.lower(), identifier)
+        for identifier, head in heads.items()
+        for found in _MENTIONS.findall(head)
+        for phrase in _QUOTED.findall(found)
+        if phrase.lower() in lower
+    ]
+    seen = set()
+    for number, line in enumerate(lower.splitlines(), start=1):
+        taken = line
+        for phrase, identifier in sorted(phrases, key=lambda entry: -len(entry[0])):
+            found_at = re.search(rf"(?<!\w){re.escape(phrase)}(?!\w|[.-]\d)", taken)
+            if not found_at:
+                continue
+            taken = taken[: found_at.start()] + " " * len(phrase) + taken[found_at.end() :]
+            if identifier not in seen and not _DATA.search(line) and not _CODE.search(line):
+                seen.add(identifier)
+                yield identifier, number
+
+
+def _at_a_boundary(name: str, literal: str, *, whole: bool) -> int | None:
+    """Where `literal` stands in `name` as words of their own; `whole` asks for a boundary behind it too."""
+    at = name.find(literal)
+    while at >= 0:
+        before, after = name[at - 1 : at], name[at + len(literal) : at + len(literal) + 1]
+        if before in ("", "-", "_", ".") and (not whole or after in ("", "-", "_")):
+            return at
+        at = name.find(literal, at + 1)
+    return None
+
+
+def _stripped(name: str) -> str:
+    cut = _SUFFIX.search(name)
+    return name[: cut.start()] if cut and cut.start() > 0 else name
