@@ -4,8 +4,6 @@ Every other room raises these; only `toolkit.cli` shows them. `exit_code` is the
 1 error, 2 usage, 3 prohibited or needs a separate licence, 4 needs review, 5 obligations open or verification failed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

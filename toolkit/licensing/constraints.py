@@ -5,8 +5,6 @@ matters only where it decides. A leaf says what its missing fact does: `ask` tur
 the harmless value and says so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
@@ -30,7 +28,7 @@ class Group(NamedTuple):
     """`all`, `any` or `not` of constraints."""
 
     how: Literal["all", "any", "not"]
-    parts: tuple[Constraint, ...]
+    parts: tuple["Constraint", ...]
 
 
 Constraint = Leaf | Group

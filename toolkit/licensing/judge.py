@@ -4,19 +4,19 @@ Each licence is judged by itself and never merged with another. Pure: the same l
 give the same verdict.
 """
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import toolkit
 from toolkit.licensing.assumptions import sentences
 from toolkit.licensing.library import Library
 from toolkit.licensing.lineage import Conclusion, Work, conclude
 from toolkit.licensing.planned import planned_findings
-from toolkit.licensing.policy import Policy, apply_policy
 from toolkit.licensing.reasoning import Judgement, acts_of, ask, judge_terms
 from toolkit.licensing.use import IntendedUse
 from toolkit.licensing.verdict import Question, Target, Verdict, worst
+
+if TYPE_CHECKING:
+    from toolkit.licensing.policy import Policy
 
 
 class Manner(NamedTuple):
@@ -25,7 +25,7 @@ class Manner(NamedTuple):
 
     strict: bool = False
     explain: bool = False
-    policy: Policy | None = None
+    policy: "Policy | None" = None
     today: str = ""
 
 
@@ -48,6 +48,8 @@ def judge(
         questions.insert(0, ask("distribution", "what a licence asks depends on who receives what", library))
     findings = list(dict.fromkeys(findings))
     if manner.policy:
+        from toolkit.licensing.policy import apply_policy
+
         findings, questions = apply_policy(manner.policy, manner.today, effective, findings, questions, use, library)
     levels = [finding.level for finding in findings if finding.level]
     if obligations:

@@ -1,7 +1,5 @@
 """The licences at hand: found by hub tag, by name and by the models known to be under them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path

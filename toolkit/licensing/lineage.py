@@ -4,8 +4,6 @@ Pure: reading cards and resolving bases belongs to `toolkit.models`; here the re
 removes a base's licence, and a work about which nothing is known stays in the lineage as unknown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -44,7 +42,7 @@ class Work(NamedTuple):
     declared: tuple[str, ...] = ()
     declared_name: str | None = None
     where: str | None = None
-    bases: tuple[Work, ...] = ()
+    bases: tuple["Work", ...] = ()
     problem: str | None = None
     texts: tuple[LicenseText, ...] = ()
     mentioned: tuple[tuple[str, str], ...] = ()
@@ -52,7 +50,7 @@ class Work(NamedTuple):
     modalities: tuple[str, ...] | None = None
     through_data: bool = False
 
-    def lineage(self) -> Iterator[Work]:
+    def lineage(self) -> Iterator["Work"]:
         """This work and everything it descends from."""
         yield self
         for base in self.bases:

@@ -3,23 +3,21 @@
 Both read the heads of licence files as text and parse none of them: they run in a licence check.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+# Patterns are compiled when first used: a check that needs none should not pay for them.
 # What re-uploads add to a name: formats, widths and the tools that made them.
-_SUFFIX = re.compile(
-    r"[-_.](?:gguf|ggml|awq|gptq|exl2|exl3|mlx|onnx|openvino|hqq|aqlm|bnb|unsloth|fp8|nvfp4|mxfp4|fp4|nf4|quantized"
-    r"|int[248]|[2-8][-_]?bits?|w[2-8]a(?:8|16)|imatrix|dynamic|q[2-8](?:_[a-z0-9]+)*)(?=$|[-_.])",
-    re.IGNORECASE,
+_SUFFIX = (
+    r"(?i)[-_.](?:gguf|ggml|awq|gptq|exl2|exl3|mlx|onnx|openvino|hqq|aqlm|bnb|unsloth|fp8|nvfp4|mxfp4|fp4|nf4|quantized"
+    r"|int[248]|[2-8][-_]?bits?|w[2-8]a(?:8|16)|imatrix|dynamic|q[2-8](?:_[a-z0-9]+)*)(?=$|[-_.])"
 )
-_MATCH = re.compile(r"\bmatch: *[\"']?([^\"',}\s]+)")
-_MENTIONS = re.compile(r"^mentions: *\[(.*)\] *(?:#.*)?$", re.MULTILINE)
-_QUOTED = re.compile(r"\"([^\"]+)\"")
-_DATA = re.compile(r"\bdata(?:set|sets)?\b|\bcorpus\b|\bcorpora\b", re.IGNORECASE)
-_CODE = re.compile(r"\bcode\b|\brepository\b|\bscripts?\b", re.IGNORECASE)
+_MATCH = r"\bmatch: *[\"']?([^\"',}\s]+)"
+_MENTIONS = r"(?m)^mentions: *\[(.*)\] *(?:#.*)?$"
+_QUOTED = r"\"([^\"]+)\""
+_DATA = r"\bdata(?:set|sets)?\b|\bcorpus\b|\bcorpora\b"
+_CODE = r"\bcode\b|\brepository\b|\bscripts?\b"
 
 
 class Resemblance(NamedTuple):
@@ -38,7 +36,7 @@ def resemblance(name: str, heads: Mapping[str, str]) -> Resemblance | None:
     lower = short.lower()
     best: tuple[int, str, int] | None = None
     for text in heads.values():
-        for pattern in _MATCH.findall(text):
+        for pattern in re.findall(_MATCH, text):
             known = pattern.partition("/")[2]
             literal = known.partition("*")[0].lower()
             if len(literal) < 4 or literal not in lower:
@@ -64,8 +62,8 @@ def mentioned(text: str, heads: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     phrases = [
         (phrase.lower(), identifier)
         for identifier, head in heads.items()
-        for found in _MENTIONS.findall(head)
-        for phrase in _QUOTED.findall(found)
+        for found in re.findall(_MENTIONS, head)
+        for phrase in re.findall(_QUOTED, found)
         if phrase.lower() in lower
     ]
     seen = set()
@@ -76,7 +74,7 @@ def mentioned(text: str, heads: Mapping[str, str]) -> Iterator[tuple[str, int]]:
             if not found_at:
                 continue
             taken = taken[: found_at.start()] + " " * len(phrase) + taken[found_at.end() :]
-            if identifier not in seen and not _DATA.search(line) and not _CODE.search(line):
+            if identifier not in seen and not re.search(_DATA, line) and not re.search(_CODE, line):
                 seen.add(identifier)
                 yield identifier, number
 
@@ -93,5 +91,5 @@ def _at_a_boundary(name: str, literal: str, *, whole: bool) -> int | None:
 
 
 def _stripped(name: str) -> str:
-    cut = _SUFFIX.search(name)
+    cut = re.search(_SUFFIX, name)
     return name[: cut.start()] if cut and cut.start() > 0 else name

@@ -1,7 +1,5 @@
 """One licence against one use: each of its rules is granted, withheld, binding, idle or undecided."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import NamedTuple
 

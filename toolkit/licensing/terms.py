@@ -4,8 +4,6 @@ One YAML file per licence in `licenses/`. The part above the line `rules:` is it
 is opened, rules only when a licence is judged, because `tk license-check` must start fast however many licences ship.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The intended use: the acts and facts a person states. A fact that is not stated is unknown, never false."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import NamedTuple

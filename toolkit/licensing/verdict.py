@@ -1,9 +1,7 @@
 """The verdict: what a use of a work comes to, with every reason. Its JSON is the schema `tk/verdict/1`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 LEVELS = ("allowed", "allowed-with-obligations", "needs-review", "needs-separate-license", "prohibited")
 EXIT_CODES = {
@@ -79,7 +77,7 @@ class Finding(NamedTuple):
             "clause": self.clause, "text": self.text,
         }  # fmt: skip
 
-    def lifted(self, why: str) -> Finding:
+    def lifted(self, why: str) -> Self:
         """The same finding once somebody has settled it: shown, and deciding nothing any more."""
         return self._replace(severity="info", level=None, text=f"{self.text} {why}")
 

@@ -1,7 +1,5 @@
 """The words that licence files and intended uses share: acts, operands, fields of use, obligations, country groups."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache

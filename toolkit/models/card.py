@@ -1,7 +1,5 @@
 """What a model's own files say of it: the front matter of its card, its adapter and model configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast

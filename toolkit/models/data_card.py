@@ -1,7 +1,5 @@
 """What is known of a data set: the shipped table of well-known ones, and the data set's own card where it is at hand."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,9 +1,6 @@
 """The lineage of a model, read from what each of its works says: card, adapter configuration, catalogue, name."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from datetime import date
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -13,7 +10,6 @@ from toolkit.licensing.lineage import Work
 from toolkit.licensing.use import IntendedUse
 from toolkit.licensing.verdict import Finding, Target, Verdict
 from toolkit.models.card import modalities
-from toolkit.models.data_card import read_data
 from toolkit.models.license_files import license_texts
 from toolkit.models.reference import parse_reference
 from toolkit.models.resolve import Access, resolve
@@ -39,10 +35,14 @@ def examine(target: str, use: IntendedUse, access: Access, manner: Manner = PLAI
     works = [reader.work(snapshot, role=role)]
     if use.outputs_train:
         works.append(reader.student(use.outputs_train.model))
+    if use.datasets:
+        from toolkit.models.data_card import read_data
     for dataset in use.datasets:
         works += read_data(dataset, use.commercial, access.library)
     told = Target(snapshot.id, snapshot.revision, snapshot.source, _where(snapshot.card.where, snapshot))
-    if not manner.today:
+    if manner.policy and not manner.today:
+        from datetime import date
+
         manner = manner._replace(today=date.today().isoformat())
     return Examination(snapshot, tuple(works), judge(told, tuple(works), use, access.library, manner))
 

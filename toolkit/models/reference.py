@@ -1,7 +1,5 @@
 """A model reference as people write it: `embedded:qwen2`, a folder, or a hub id with an optional `@revision`."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import NamedTuple

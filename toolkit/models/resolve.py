@@ -4,8 +4,6 @@ The hub's cache is read by its layout (https://huggingface.co/docs/huggingface_h
 importing the client: a licence check must not pay for it. The client is imported once the network is really needed.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import NamedTuple
