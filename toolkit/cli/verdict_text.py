@@ -60,7 +60,7 @@ def use_words(use: IntendedUse) -> str:
     said.append("modified" if use.is_modified() else "unmodified")
     for name, value in use.to_json().items():
         if name not in ("distribution", "commercial", "modified", "purpose", "datasets", "release"):
-            said.append(f"{name.replace('_', ' ')} {_value(value)}")
+            said.append(f"{name.replace('_', ' ')} {_value(value) or 'none'}")
     return ", ".join(said)
 
 

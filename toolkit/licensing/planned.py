@@ -10,7 +10,6 @@ from toolkit.licensing.terms import Terms
 from toolkit.licensing.use import IntendedUse
 from toolkit.licensing.verdict import EffectiveLicense, Finding, Obligation
 
-_WHERE = {"release"}  # the key of a use that both speak of
 _RESTRICTIONS = frozenset({"aup", "passthrough-restrictions", "research-only"})
 
 
@@ -27,10 +26,18 @@ def planned_findings(
         yield from _license(use.release.license, obligations, tuple(effective), use, library)
 
 
-def begins_with(name: str, word: str) -> bool:
-    """Whether a model's name begins with the word that a licence fixes. A hub name has no spaces, so `Llama-3-Acme`
-    begins with "Llama 3"; letters count as they are written."""
-    return _bare(name.rsplit("/", 1)[-1]).startswith(_bare(word))
+def breaks_naming(name: str, obligation: str, word: str | None) -> str | None:
+    """What a model's name breaks of a naming rule: `must begin with 'Llama'`; None when it keeps it.
+
+    A hub name has no spaces, so `Llama-3-Acme` begins with "Llama 3"; letters count as they are written.
+    """
+    short = _bare(name.rsplit("/", 1)[-1])
+    if obligation == "name-prefix" and word and not short.startswith(_bare(word)):
+        return f"must begin with {word!r}"
+    avoided = word or "Qwen"
+    if obligation == "no-qwen-primary-name" and short.lower().startswith(_bare(avoided).lower()):
+        return f"must not lead with {avoided!r}"
+    return None
 
 
 def _bare(text: str) -> str:
@@ -39,15 +46,11 @@ def _bare(text: str) -> str:
 
 def _name(name: str, obligations: tuple[Obligation, ...]) -> Iterator[Finding]:
     for owed in obligations:
-        if owed.id == "name-prefix" and owed.value and not begins_with(name, owed.value):
-            text = f"The planned name {name!r} must begin with {owed.value!r}."
-        elif owed.id == "no-qwen-primary-name" and begins_with(name.lower(), (owed.value or "Qwen").lower()):
-            text = f"The planned name {name!r} must not lead with {owed.value or 'Qwen'!r}."
-        else:
-            continue
-        yield Finding(
-            "planned-name-breaks-prefix", "error", text, owed.license, owed.clause, "needs-review", facts=("release",)
-        )
+        if broken := breaks_naming(name, owed.id, owed.value):
+            yield Finding(
+                "planned-name-breaks-prefix", "error", f"The planned name {name!r} {broken}.",
+                owed.license, owed.clause, "needs-review", facts=("release",),
+            )  # fmt: skip
 
 
 def _license(

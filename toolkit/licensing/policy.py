@@ -80,8 +80,8 @@ def apply_policy(
 ) -> tuple[list[Finding], list[Question]]:
     """Findings and questions under a policy: what it settles or waives is kept and decides nothing, what it denies is
     added."""
-    result = list(_on_lists(policy, effective))
-    for finding in findings:
+    result: list[Finding] = []
+    for finding in (*findings, *_on_lists(policy, effective)):
         waiver = next((waiver for waiver in policy.waivers if _speaks_of(waiver, finding)), None)
         if finding.level == "needs-review" and finding.id in policy.settled:
             result.append(finding.lifted(f"Settled by {policy.name}: {policy.settled[finding.id]}."))

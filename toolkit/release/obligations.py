@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import InvalidInput, Problem
 from toolkit.files.schema import did_you_mean
+from toolkit.licensing.planned import breaks_naming
 from toolkit.release.copies import Copy, text_of
 from toolkit.release.facts import Facts, Obligation
 from toolkit.release.record import entries_of, text
@@ -102,11 +103,8 @@ def strings_for(obligations: Iterable[Obligation], place: frozenset[str]) -> tup
 
 def name_problem(owed: Obligation, name: str) -> str | None:
     """Why a name breaks the licence's rule for names; None when it keeps it."""
-    if owed.id == "name-prefix" and owed.value and not name.startswith(owed.value):
-        return f"the name {name!r} must begin with {owed.value!r}"
-    word = owed.value or "Qwen"
-    if owed.id == "no-qwen-primary-name" and name.lower().startswith(word.lower()):
-        return f"the name {name!r} must not lead with {word!r}"
+    if broken := breaks_naming(name, owed.id, owed.value):
+        return f"the name {name!r} {broken}"
     return None
 
 
