@@ -16,9 +16,10 @@ SHIPPED = library().ids
 @pytest.mark.parametrize("identifier", SHIPPED)
 def test_a_shipped_licence_is_whole(identifier):
     terms = library().terms(identifier)
-    assert terms.rules
+    assert terms.rules or terms.head.unread
     assert all(rule.clause and rule.summary for rule in terms.rules)
-    assert {"origin", "read"} <= terms.head.source.keys()
+    assert "origin" in terms.head.source
+    assert "read" in terms.head.source or terms.head.unread
 
 
 @pytest.mark.parametrize("identifier", SHIPPED)

@@ -1,6 +1,6 @@
 """The licences at hand: found by hub tag, by name and by the models known to be under them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -76,15 +76,18 @@ class Library:
         """(licence id, line) for each licence that a text names."""
         return tuple(mentioned(prose, self._texts))
 
-    def declared(self, key: str, name: str | None = None) -> TermsHead | None:
+    def declared(self, key: str, name: str | None = None, among: Collection[str] = ()) -> TermsHead | None:
         """The licence that a card's `license` (and `license_name`) means, or None when it is not one of ours.
 
-        SPDX ids and our own ids are understood in any case; `other` defers to the name.
+        SPDX ids and our own ids are understood in any case; `other` defers to the name. Publishers give one name to
+        several texts; `among`, the licences that other evidence points to, then decides which is meant.
         """
         wanted = key.strip().lower()
         if wanted in SEE_NAME:
-            return self._by_name((name or "").strip().lower())
-        return self._by_key(wanted) or self._by_name(wanted)
+            found = self._by_name((name or "").strip().lower())
+        else:
+            found = self._by_key(wanted) or self._by_name(wanted)
+        return next((head for head in found if head.id in among), found[0] if found else None)
 
     def catalogued(self, model: str) -> tuple[CatalogueMatch, ...]:
         """What the catalogue knows of a hub id: the licences whose most specific pattern matches it."""
@@ -103,19 +106,21 @@ class Library:
         wanted = words.lower()
         return [self.head(identifier) for identifier, text in self._lower.items() if wanted in text] if wanted else []
 
-    def _by_key(self, key: str) -> TermsHead | None:
+    def _by_key(self, key: str) -> list[TermsHead]:
         if key in self._texts:
-            return self.head(key)
-        for head in self._mentioning(key):
-            if key in (head.id, head.spdx.lower()) or key in (hub.lower() for hub in head.hub_keys):
-                return head
-        return None
+            return [self.head(key)]
+        return [
+            head
+            for head in self._mentioning(key)
+            if key in (head.id, head.spdx.lower()) or key in (hub.lower() for hub in head.hub_keys if hub != "other")
+        ]
 
-    def _by_name(self, name: str) -> TermsHead | None:
-        for head in self._mentioning(name):
-            if name in (known.lower() for known in head.hub_names) or name in (head.id, head.name.lower()):
-                return head
-        return None
+    def _by_name(self, name: str) -> list[TermsHead]:
+        return [
+            head
+            for head in self._mentioning(name)
+            if name in (known.lower() for known in head.hub_names) or name in (head.id, head.name.lower())
+        ]
 
 
 @cache

@@ -66,10 +66,10 @@ class Conclusion(NamedTuple):
 
 def conclude(work: Work, library: Library) -> Conclusion:
     """The effective licences of a work and of everything it descends from, each licence of each work once."""
-    own, findings = _own(work, library)
+    bases = [conclude(base, library) for base in work.bases]
+    own, findings = _own(work, {entry.id for base in bases for entry in base.effective if entry.id}, library)
     effective = list(own)
-    for base in work.bases:
-        inherited = conclude(base, library)
+    for inherited in bases:
         findings.extend(against_bases(work.id, work.role, work.where, own, inherited.effective, library))
         effective.extend(inherited.effective)
         findings.extend(inherited.findings)
@@ -77,7 +77,7 @@ def conclude(work: Work, library: Library) -> Conclusion:
     return Conclusion(tuple(dict.fromkeys(effective)), tuple(dict.fromkeys(findings)))
 
 
-def _own(work: Work, library: Library) -> tuple[list[EffectiveLicense], list[Finding]]:
+def _own(work: Work, inherited: set[str], library: Library) -> tuple[list[EffectiveLicense], list[Finding]]:
     if work.role == "dataset" and [tag.lower() for tag in work.declared] == [OWN_DATA]:
         text = f"{work.id} is stated to be the organisation's own data: no third party's licence binds it."
         return [], [*work.findings, Finding("own-data", "info", text, where=work.where)]
@@ -89,13 +89,14 @@ def _own(work: Work, library: Library) -> tuple[list[EffectiveLicense], list[Fin
         heads[head.id] = head
         evidence.setdefault(head.id, []).append(said)
 
-    declared = _declared(work, library, findings)
+    known = library.catalogued(work.id) if work.role != "dataset" else ()
+    texts = {file.id for file in work.texts if file.id}
+    declared = _declared(work, inherited | texts | {match.head.id for match in known}, library, findings)
     for head, said in declared:
         add(head, f"declared {said} ({work.where})")
     for file in work.texts:
         if file.kind == "license" and file.governs and file.id in library.ids:
             add(library.head(file.id), f"the text of {file.path}" + (", which was changed" if file.modified else ""))
-    known = library.catalogued(work.id) if work.role != "dataset" else ()
     for match in known:
         add(
             match.head,
@@ -119,13 +120,13 @@ def _own(work: Work, library: Library) -> tuple[list[EffectiveLicense], list[Fin
     return result, findings
 
 
-def _declared(work: Work, library: Library, findings: list[Finding]) -> list[tuple[TermsHead, str]]:
+def _declared(work: Work, among: set[str], library: Library, findings: list[Finding]) -> list[tuple[TermsHead, str]]:
     declared = []
     for key in work.declared:
         if key.strip().lower() in SAYS_NOTHING:
             continue
         said = f"{key} ({work.declared_name})" if key.lower() in SEE_NAME and work.declared_name else key
-        head = library.declared(key, work.declared_name)
+        head = library.declared(key, work.declared_name, among)
         if head is not None:
             declared.append((head, said))
         elif not (key.strip().lower() in SEE_NAME and any(text.id for text in work.texts)):
