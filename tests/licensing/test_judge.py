@@ -1,5 +1,6 @@
 """The reasoning, on invented licences: three values, the worst wins, nothing decides nothing."""
 
+import shutil
 from itertools import permutations
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.licensing.judge import Manner, judge
+from toolkit.licensing.library import Library
 from toolkit.licensing.lineage import Work
 from toolkit.licensing.use import IntendedUse, OutputsTrain, PlannedRelease
 from toolkit.licensing.verdict import LEVELS, Target
@@ -62,6 +64,18 @@ def test_a_tag_does_not_remove_the_licence_of_a_base(invented):
     answer = verdict(invented, INTERNAL, work("free", bases=(work("limited", "acme/base"),)))
     assert "limited-2.0" in ids(answer.effective)
     assert {"tag-omits-base-license", "tag-contradicts-base"} <= set(ids(answer.findings))
+
+
+def test_a_name_that_several_licences_have_is_judged_by_each_of_them(tmp_path, invented):
+    shutil.copytree(invented.folder, tmp_path, dirs_exist_ok=True)
+    limited = (tmp_path / "limited-2.0.yaml").read_text()
+    strict = limited.replace("limited-2.0", "limited-3.0").replace("value: [weapons]", "value: [military]")
+    (tmp_path / "limited-3.0.yaml").write_text(strict.replace("acme/Limited-*", "acme/Third-*"))
+    both = Library(tmp_path)
+    unplaced = verdict(both, INTERNAL._replace(fields=("military",)), work("limited"))
+    assert (unplaced.level, "license-name-ambiguous" in ids(unplaced.findings)) == ("prohibited", True)
+    placed = verdict(both, INTERNAL._replace(fields=("military",)), work("limited", "acme/Limited-7B"))
+    assert (placed.level, ids(placed.effective)) == ("allowed", ["limited-2.0"])
 
 
 def test_a_catalogued_base_is_followed(invented):

@@ -9,6 +9,7 @@ FINDINGS = {
     "dataset-is-model-output": "a data set was written by a model, whose terms may reach whoever trains on it",
     "dataset-license-disputed": "sources differ on the licence of a data set",
     "license-file-contradicts-tag": "a licence file holds another licence than the card declares",
+    "license-name-ambiguous": "a card's licence name is that of several licences, and nothing tells which is meant",
     "license-not-known": "a work's licence is not known here",
     "license-text-modified": "a licence file differs from the licence it resembles",
     "license-text-not-read": "the text of a licence could not be obtained, so nobody read it",

@@ -1,6 +1,6 @@
 """The licences at hand: found by hub tag, by name and by the models known to be under them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -76,18 +76,19 @@ class Library:
         """(licence id, line) for each licence that a text names."""
         return tuple(mentioned(prose, self._texts))
 
-    def declared(self, key: str, name: str | None = None, among: Collection[str] = ()) -> TermsHead | None:
+    def declared(self, key: str, name: str | None = None) -> TermsHead | None:
         """The licence that a card's `license` (and `license_name`) means, or None when it is not one of ours.
 
-        SPDX ids and our own ids are understood in any case; `other` defers to the name. Publishers give one name to
-        several texts; `among`, the licences that other evidence points to, then decides which is meant.
+        SPDX ids and our own ids are understood in any case; `other` defers to the name.
         """
+        return next(iter(self.candidates(key, name)), None)
+
+    def candidates(self, key: str, name: str | None = None) -> list[TermsHead]:
+        """Every licence that a declaration may mean: publishers give one name to several texts."""
         wanted = key.strip().lower()
         if wanted in SEE_NAME:
-            found = self._by_name((name or "").strip().lower())
-        else:
-            found = self._by_key(wanted) or self._by_name(wanted)
-        return next((head for head in found if head.id in among), found[0] if found else None)
+            return self._by_name((name or "").strip().lower())
+        return self._by_key(wanted) or self._by_name(wanted)
 
     def catalogued(self, model: str) -> tuple[CatalogueMatch, ...]:
         """What the catalogue knows of a hub id: the licences whose most specific pattern matches it."""

@@ -126,9 +126,14 @@ def _declared(work: Work, among: set[str], library: Library, findings: list[Find
         if key.strip().lower() in SAYS_NOTHING:
             continue
         said = f"{key} ({work.declared_name})" if key.lower() in SEE_NAME and work.declared_name else key
-        head = library.declared(key, work.declared_name, among)
-        if head is not None:
-            declared.append((head, said))
+        heads = library.candidates(key, work.declared_name)
+        meant = [head for head in heads if head.id in among] or heads
+        if meant:
+            declared += [(head, said) for head in meant]
+            if len(meant) > 1:
+                names = ", ".join(head.id for head in meant)
+                text = f"{work.id} declares {said}, a name that several licences have: {names}. Each is judged."
+                findings.append(Finding("license-name-ambiguous", "warning", text, where=work.where))
         elif not (key.strip().lower() in SEE_NAME and any(text.id for text in work.texts)):
             text = f"{work.id} declares {said!r} in {work.where}, a licence that is not in this library."
             findings.append(Finding("unknown-license-key", "warning", text, level="needs-review", where=work.where))
