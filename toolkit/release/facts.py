@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from toolkit.errors import InvalidInput, Problem
 from toolkit.files.digests import sha256_json
+from toolkit.licensing.planned import breaks_naming
 from toolkit.release.record import Record, at, entries_of, mapping, text, whole
 from toolkit.release.terms import NamedTerms, declared, named, unknown
 
@@ -261,8 +262,8 @@ def _default_name(record: Record, obligations: tuple[Obligation, ...]) -> str:
     output = text(record, "recipe.resolved.output") or text(record, "recipe.path") or str(at(record, "id"))
     name = re.sub(r"\.ya?ml\Z", "", PurePosixPath(output.rstrip("/")).name) or "adapter"
     for owed in obligations:
-        if owed.id == "name-prefix" and owed.value and not name.startswith(owed.value):
-            name = f"{owed.value}-{name}".replace(" ", "-") if " " not in owed.value else f"{owed.value} {name}"
+        if owed.id == "name-prefix" and owed.value and breaks_naming(name, owed.id, owed.value):
+            name = f"{owed.value.replace(' ', '-')}-{name}"  # a hub name has no spaces
     return name
 
 
