@@ -102,7 +102,10 @@ def _modalities(work: Work, use: IntendedUse) -> tuple[str, ...] | None:
 
 def _families(works: tuple[Work, ...], use: IntendedUse, library: Library) -> tuple[str, ...] | None:
     """The families of what is trained: the student of outputs, the base of a fine-tune, and what they descend from.
-    None when that is not known: a model of no known family may be kin all the same unless its lineage was followed."""
+    None when that is not known: a model of no known family may be kin all the same unless its lineage was followed.
+    Only outputs, or data under the licence of whatever wrote it, ask for them."""
+    if all(work.role in ("model", "adapter") for work in works):
+        return None
     trained = [work for work in works if work.role in ("model", "adapter")]
     lineage = [member for work in trained for member in work.lineage()]
     names = [member.id for member in lineage] + ([use.outputs_train.model] if use.outputs_train else [])

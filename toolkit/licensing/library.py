@@ -95,7 +95,7 @@ class Library:
         organisation, slash, _ = model.partition("/")
         found = [
             CatalogueMatch(head, pattern)
-            for head in (self._mentioning(f"{organisation}/") if slash else ())
+            for head in (self._mentioning(f"match: {organisation}/") if slash else ())
             for pattern in head.models
             if matches(pattern.match, model)
         ]

@@ -112,8 +112,7 @@ def _from_catalogue(reference: Reference, access: Access, why: str, cause: Excep
     if access.weights:
         hint = "download it where there is a network, or name a folder that holds it"
         raise TkError(f"{reference.name} cannot be loaded: {why}", hint=hint) from cause
-    named_after = access.library.resemblance(reference.name)
-    if not access.library.catalogued(reference.name) and named_after is None:
+    if not access.library.catalogued(reference.name) and access.library.resemblance(reference.name) is None:
         hint = "check the spelling, name a local folder, or try again with network access"
         raise TkError(
             f"nothing is known of {reference.name}: {why}; nor does the catalogue know it", hint=hint
