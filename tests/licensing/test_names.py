@@ -23,13 +23,15 @@ def test_a_name_shows_its_base(name, base):
     assert library().resemblance(name).base == base
 
 
-@pytest.mark.parametrize("name", ["acme/support-bot", "acme/7B-chat", "acme/SuperQwen2.5-7B", "acme/Jan", ""])
+@pytest.mark.parametrize(
+    "name", ["acme/support-bot", "acme/7B-chat", "acme/SuperQwen2.5-7B", "acme/chat-gpt-4-style", "acme/Jan", ""]
+)
 def test_a_name_that_shows_none_is_left_alone(name):
     assert library().resemblance(name) is None
 
 
 def test_the_longest_pattern_wins():
-    heads = {"short": "  - {match: org/Big-*, x: y}", "long": "  - {match: org/Big-3B*, x: y}"}
+    heads = {"short": "\nsubject: model\n - {match: org/Big-*}", "long": "\nsubject: model\n - {match: org/Big-3B*}"}
     assert resemblance("acme/Big-3B-GGUF", heads).pattern == "org/Big-3B*"
 
 

@@ -13,7 +13,7 @@ from toolkit.licensing.lineage import Conclusion, Work, conclude
 from toolkit.licensing.planned import planned_findings
 from toolkit.licensing.reasoning import Judgement, acts_of, ask, judge_terms
 from toolkit.licensing.use import IntendedUse
-from toolkit.licensing.verdict import Question, Target, Verdict, worst
+from toolkit.licensing.verdict import Finding, Question, Target, Verdict, worst
 
 if TYPE_CHECKING:
     from toolkit.licensing.policy import Policy
@@ -87,10 +87,22 @@ def _judgements(
             seen.add(key)
             acts = acts_of(entry.role, use, through_data=work.through_data)
             terms = library.terms(entry.id)
-            result.append(
-                judge_terms(terms, entry.role, acts, facts, library, strict=manner.strict, explain=manner.explain)
+            judgement = judge_terms(
+                terms, entry.role, acts, facts, library, strict=manner.strict, explain=manner.explain
             )
+            if work.through_data:
+                judgement.findings = [_reaching(finding, work) for finding in judgement.findings]
+            result.append(judgement)
     return result
+
+
+def _reaching(finding: Finding, work: Work) -> Finding:
+    """What a model's licence forbids, for somebody who only received data that the model wrote. The licence binds
+    whoever ran the model; whether it reaches further is unsettled, so a person must look."""
+    if finding.level not in ("prohibited", "needs-separate-license"):
+        return finding
+    text = f"{finding.text} {work.id} speaks here through data: {work.where}. Whether that binds who only got the data is unsettled."
+    return finding._replace(level="needs-review", severity="warning", text=text)
 
 
 def _modalities(work: Work, use: IntendedUse) -> tuple[str, ...] | None:

@@ -36,6 +36,8 @@ def resemblance(name: str, heads: Mapping[str, str]) -> Resemblance | None:
     lower = short.lower()
     best: tuple[int, str, int] | None = None
     for text in heads.values():
+        if "\nsubject: model" not in text:
+            continue  # terms of a service name its models, and nothing descends from those by its weights
         for pattern in re.findall(_MATCH, text):
             known = pattern.partition("/")[2]
             literal = known.partition("*")[0].lower()
