@@ -14,7 +14,7 @@ _SUFFIX = (
     r"|int[248]|[2-8][-_]?bits?|w[2-8]a(?:8|16)|imatrix|dynamic|q[2-8](?:_[a-z0-9]+)*)(?=$|[-_.])"
 )
 # What a publisher's own names go on with: sizes, versions and kinds.
-_USUAL = r"(?:[-_.]?(?:v?\d[\w.]*|\d*[bm]|instruct|chat|base|it|pt|hf|vision|thinking|preview|a\d+b))*"
+_USUAL = r"|v?\d[\da-z]*|[bm]|a\d+b|instruct|chat|base|it|pt|hf|vision|thinking|preview"
 _MATCH = r"\bmatch: *[\"']?([^\"',}\s]+)"
 _MENTIONS = r"(?m)^mentions: *\[(.*)\] *(?:#.*)?$"
 _QUOTED = r"\"([^\"]+)\""
@@ -55,7 +55,8 @@ def resemblance(name: str, heads: Mapping[str, str]) -> Resemblance | None:
     organisation, _, known = pattern.partition("/")
     rest = short[at + length :]
     stripped = _stripped(short[at:])[length:]
-    certain = "*" in pattern and (len(stripped) < len(rest) or re.fullmatch(_USUAL, rest, re.IGNORECASE) is not None)
+    usual = all(re.fullmatch(_USUAL, word) for word in re.split("[-_.]", rest.lower()))
+    certain = "*" in pattern and (len(stripped) < len(rest) or usual)
     return Resemblance(pattern, f"{organisation}/{known[:length]}{stripped}" if certain else pattern)
 
 
