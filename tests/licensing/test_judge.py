@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.licensing.constraints import Leaf
 from toolkit.licensing.judge import Manner, judge
 from toolkit.licensing.library import Library
 from toolkit.licensing.lineage import Work
@@ -128,6 +129,12 @@ def test_a_country_belongs_to_its_group(invented):
 
     assert level("DE") == level("EU") == level("US", "FR") == level("WORLD") == "prohibited"
     assert level("US") == level("GB") == "allowed-with-obligations"
+
+
+@pytest.mark.parametrize(("seat", "truth"), [("DE", True), ("EU", True), ("US", False), ("EEA", None), (None, None)])
+def test_a_seat_in_a_group_of_which_only_a_part_is_meant_is_not_known(invented, seat, truth):
+    facts = IntendedUse(seat=seat).facts(invented.words)
+    assert facts.truth(Leaf("seat", "isAnyOf", ("EU",))) is truth
 
 
 def test_an_act_that_no_permission_covers_needs_review(invented):

@@ -14,7 +14,8 @@ from toolkit.licensing.names import mentioned, resemblance
         ("bartowski/DeepSeek-R1-Distill-Llama-8B-GGUF", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"),
         ("mlx-community/Qwen3-8B-4bit", "Qwen/Qwen3-8B"),
         ("acme/Qwen2.5-72B-Instruct-quantized.w8a8", "Qwen/Qwen2.5-72B-Instruct"),
-        ("acme/support-qwen2.5-7b", "Qwen/qwen2.5-7b"),
+        ("acme/support-qwen2.5-7b", "Qwen/Qwen2.5-7B"),
+        ("acme/Llama-3.1-Nemotron-70B", "meta-llama/Llama-3.1-*"),  # which of them it was is not known
         ("/data/models/Llama-3.1-8B/", "meta-llama/Llama-3.1-8B"),
         ("acme/DeepSeek-V3-0324-GGUF", "deepseek-ai/DeepSeek-V3-0324"),
     ],

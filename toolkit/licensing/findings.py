@@ -15,6 +15,7 @@ FINDINGS = {
     "license-text-not-read": "the text of a licence could not be obtained, so nobody read it",
     "license-text-not-recognised": "a licence file holds no licence that is known here",
     "lineage-by-name": "a work names no base; its name shows one",
+    "merge-under-an-output-ban": "a merge joins a model whose licence bans improving models of other families",
     "no-license-declared": "a work declares no licence",
     "openai-output": "a data set holds output of OpenAI's services, whose terms bind whoever used the service",
     "own-data": "data that belongs to the person asking",

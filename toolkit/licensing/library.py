@@ -88,7 +88,7 @@ class Library:
         wanted = key.strip().lower()
         if wanted in SEE_NAME:
             return self._by_name((name or "").strip().lower())
-        return self._by_key(wanted) or self._by_name(wanted)
+        return self._by_key(wanted) or self._by_name(wanted) or self._by_spelling(wanted)
 
     def catalogued(self, model: str) -> tuple[CatalogueMatch, ...]:
         """What the catalogue knows of a hub id: the licences whose most specific pattern matches it."""
@@ -114,6 +114,15 @@ class Library:
             head
             for head in self._mentioning(key)
             if key in (head.id, head.spdx.lower()) or key in (hub.lower() for hub in head.hub_keys if hub != "other")
+        ]
+
+    def _by_spelling(self, key: str) -> list[TermsHead]:
+        """`Apache 2.0` and `apache2.0` are `apache-2.0` spelt otherwise."""
+        wanted = "".join(letter for letter in key if letter.isalnum())
+        return [
+            self.head(identifier)
+            for identifier in self._texts
+            if wanted and wanted == "".join(letter for letter in identifier if letter.isalnum())
         ]
 
     def _by_name(self, name: str) -> list[TermsHead]:

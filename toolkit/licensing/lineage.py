@@ -7,7 +7,7 @@ removes a base's licence, and a work about which nothing is known stays in the l
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from toolkit.licensing.comparison import against_bases, against_body, against_files
+from toolkit.licensing.comparison import against_bases, against_body, against_files, against_siblings
 from toolkit.licensing.library import SAYS_NOTHING, SEE_NAME, Library
 from toolkit.licensing.terms import TermsHead
 from toolkit.licensing.verdict import EffectiveLicense, Finding
@@ -73,6 +73,11 @@ def conclude(work: Work, library: Library) -> Conclusion:
         findings.extend(against_bases(work.id, work.role, work.where, own, inherited.effective, library))
         effective.extend(inherited.effective)
         findings.extend(inherited.findings)
+    names = (tuple(member.id for member in base.lineage()) for base in work.bases)
+    sides = (
+        (base.id, known, inherited.effective) for base, known, inherited in zip(work.bases, names, bases, strict=True)
+    )
+    findings.extend(against_siblings(work.id, sides, library))
     findings.extend(against_body(work.id, work.mentioned, effective, library))
     return Conclusion(tuple(dict.fromkeys(effective)), tuple(dict.fromkeys(findings)))
 

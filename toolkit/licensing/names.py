@@ -13,6 +13,8 @@ _SUFFIX = (
     r"(?i)[-_.](?:gguf|ggml|awq|gptq|exl2|exl3|mlx|onnx|openvino|hqq|aqlm|bnb|unsloth|fp8|nvfp4|mxfp4|fp4|nf4|quantized"
     r"|int[248]|[2-8][-_]?bits?|w[2-8]a(?:8|16)|imatrix|dynamic|q[2-8](?:_[a-z0-9]+)*)(?=$|[-_.])"
 )
+# What a publisher's own names go on with: sizes, versions and kinds.
+_USUAL = r"|v?\d[\da-z]*|[bm]|a\d+b|instruct|chat|base|it|pt|hf|vision|thinking|preview"
 _MATCH = r"\bmatch: *[\"']?([^\"',}\s]+)"
 _MENTIONS = r"(?m)^mentions: *\[(.*)\] *(?:#.*)?$"
 _QUOTED = r"\"([^\"]+)\""
@@ -30,7 +32,8 @@ class Resemblance(NamedTuple):
 def resemblance(name: str, heads: Mapping[str, str]) -> Resemblance | None:
     """The known model that a name is made after, by the longest pattern of the catalogue in it.
 
-    `acme/Qwen2.5-3B-Instruct-GGUF` is made after `Qwen/Qwen2.5-3B*`, and `Qwen/Qwen2.5-3B-Instruct` is taken for its base.
+    `acme/Qwen2.5-3B-Instruct-GGUF` is made after `Qwen/Qwen2.5-3B*`, and `Qwen/Qwen2.5-3B-Instruct` is taken for its
+    base. Where more than a re-upload's suffix follows, which of the models it was is not known, and the pattern stands.
     """
     short = name.rstrip("/").rpartition("/")[2]
     lower = short.lower()
@@ -48,10 +51,13 @@ def resemblance(name: str, heads: Mapping[str, str]) -> Resemblance | None:
                 best = max(best or (0, "", 0), (len(literal), pattern, at))
     if best is None:
         return None
-    _, pattern, at = best
-    organisation = pattern.partition("/")[0]
-    base = pattern if "*" not in pattern else f"{organisation}/{_stripped(short[at:])}"
-    return Resemblance(pattern, base)
+    length, pattern, at = best
+    organisation, _, known = pattern.partition("/")
+    rest = short[at + length :]
+    stripped = _stripped(short[at:])[length:]
+    usual = all(re.fullmatch(_USUAL, word) for word in re.split("[-_.]", rest.lower()))
+    certain = "*" in pattern and (len(stripped) < len(rest) or usual)
+    return Resemblance(pattern, f"{organisation}/{known[:length]}{stripped}" if certain else pattern)
 
 
 def mentioned(text: str, heads: Mapping[str, str]) -> Iterator[tuple[str, int]]:

@@ -125,6 +125,8 @@ class _Reader:
         return [found.base]
 
     def _base(self, name: str, role: str | None, chain: tuple[str, ...]) -> Work:
+        if "*" in name:  # a pattern of the catalogue, taken for the base by name
+            return Work(name, role or "model", "catalogue")
         led_here = chain[-1] if chain else name
         if name in chain:
             return self._missing(name, role, f"{led_here} names {name} as its base, which descends from it")
