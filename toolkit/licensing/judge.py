@@ -4,6 +4,7 @@ Each licence is judged by itself and never merged with another. Pure: the same l
 give the same verdict.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import toolkit
@@ -13,7 +14,7 @@ from toolkit.licensing.lineage import Conclusion, Work, conclude
 from toolkit.licensing.planned import planned_findings
 from toolkit.licensing.reasoning import Judgement, acts_of, ask, judge_terms
 from toolkit.licensing.use import IntendedUse
-from toolkit.licensing.verdict import Finding, Question, Target, Verdict, worst
+from toolkit.licensing.verdict import Finding, Obligation, Question, Target, Verdict, worst
 
 if TYPE_CHECKING:
     from toolkit.licensing.policy import Policy
@@ -41,7 +42,7 @@ def judge(
     findings = [finding for conclusion in conclusions for finding in conclusion.findings]
     judgements = _judgements(works, conclusions, use, library, manner)
     findings += [finding for judgement in judgements for finding in judgement.findings]
-    obligations = tuple(dict.fromkeys(owed for judgement in judgements for owed in judgement.obligations))
+    obligations = _each_once(owed for judgement in judgements for owed in judgement.obligations)
     findings += planned_findings(obligations, effective, use, library)
     questions = [question for judgement in judgements for question in judgement.questions]
     if use.distribution is None:
@@ -50,11 +51,13 @@ def judge(
     if manner.policy:
         from toolkit.licensing.policy import apply_policy
 
-        findings, questions = apply_policy(manner.policy, manner.today, effective, findings, questions, use, library)
+        findings, questions, obligations = apply_policy(
+            manner.policy, manner.today, effective, findings, questions, obligations, use, library
+        )
     levels = [finding.level for finding in findings if finding.level]
     if obligations:
         levels.append("allowed-with-obligations")
-    if questions or not works or any(entry.id is None for entry in effective):
+    if questions or not works:  # a work whose licence is not known has a finding that says so, with a level
         levels.append("needs-review")
     return Verdict(
         target=target,
@@ -92,6 +95,9 @@ def _judgements(
             )
             if work.through_data:
                 judgement.findings = [_reaching(finding, work) for finding in judgement.findings]
+            under = tuple(sorted({other.work for side in conclusions for other in side.effective if other.id == entry.id}))
+            judgement.findings = [finding._replace(works=under) for finding in judgement.findings]
+            judgement.questions = [question._replace(works=under) for question in judgement.questions]
             result.append(judgement)
     return result
 
@@ -124,6 +130,14 @@ def _families(works: tuple[Work, ...], use: IntendedUse, library: Library) -> tu
     families = library.words.families_of(names)
     known = lineage and not any(member.problem for member in lineage)
     return families if families or known else None
+
+
+def _each_once(obligations: Iterable[Obligation]) -> tuple[Obligation, ...]:
+    """What several rules of a licence, or several works under it, ask alike is owed once."""
+    first: dict[tuple[str | None, ...], Obligation] = {}
+    for owed in obligations:
+        first.setdefault((owed.id, owed.license, owed.clause, owed.value), owed)
+    return tuple(first.values())
 
 
 def _one_per_fact(questions: list[Question]) -> tuple[Question, ...]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from toolkit.errors import TkError
 from toolkit.files.atomic import unwritable
 from toolkit.files.digests import FileDigest, sha256_file, sha256_json
+from toolkit.licensing.library import library
+from toolkit.models.license_files import kind_of, license_texts
 from toolkit.planning.gate import Permit
 from toolkit.planning.recipe import Recipe
 from toolkit.release.record import write_record
@@ -24,7 +26,7 @@ from toolkit.training.settings import settings_of
 
 if TYPE_CHECKING:
     from toolkit.licensing.verdict import Verdict
-    from toolkit.models.snapshot import Snapshot
+        from toolkit.models.snapshot import Snapshot
     from toolkit.planning.plan import Plan
 
 
@@ -198,9 +200,13 @@ def _identity(recipe: Recipe, plan: Plan, base: dict[str, FileDigest], data: str
 
 
 def _copy_licenses(snapshot: Snapshot, verdict: dict[str, Any], run: Path) -> list[dict[str, str]]:
-    """Copy the base's licence, notice and policy files into the run, so that a release years later still has them."""
+    """Copy the base's licence, notice and policy files into the run, so that a release years later still has them.
+
+    A file is of the licence that its words are; one that nobody recognises is taken for the base's own.
+    """
     terms = next((item["id"] for item in verdict["effective_licenses"] if item["from"] == snapshot.id), None)
     terms = terms or next((item["id"] for item in verdict["effective_licenses"] if item["role"] == "model"), "unknown")
+    told = {text.path: text.id for text in license_texts(snapshot, library()) if text.id}
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", snapshot.id).strip("-.") or "base"
     copies = []
     for path in snapshot.license_files:
@@ -210,20 +216,13 @@ def _copy_licenses(snapshot: Snapshot, verdict: dict[str, Any], run: Path) -> li
         copies.append(
             {
                 "work": snapshot.id,
-                "id": terms,
+                "id": told.get(path.name, terms),
                 "path": target.relative_to(run).as_posix(),
-                "kind": _kind(path.name),
+                "kind": kind_of(path.name),
                 "sha256": sha256_file(target),
             }
         )
     return copies
-
-
-def _kind(name: str) -> str:
-    upper = name.upper()
-    if upper.startswith("NOTICE"):
-        return "notice"
-    return "policy" if "POLICY" in upper else "license"
 
 
 def _now() -> str:
