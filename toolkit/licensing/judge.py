@@ -95,7 +95,9 @@ def _judgements(
             )
             if work.through_data:
                 judgement.findings = [_reaching(finding, work) for finding in judgement.findings]
-            under = tuple(sorted({other.work for side in conclusions for other in side.effective if other.id == entry.id}))
+            under = tuple(
+                sorted({other.work for side in conclusions for other in side.effective if other.id == entry.id})
+            )
             judgement.findings = [finding._replace(works=under) for finding in judgement.findings]
             judgement.questions = [question._replace(works=under) for question in judgement.questions]
             result.append(judgement)
@@ -136,7 +138,8 @@ def _each_once(obligations: Iterable[Obligation]) -> tuple[Obligation, ...]:
     """What several rules of a licence, or several works under it, ask alike is owed once."""
     first: dict[tuple[str | None, ...], Obligation] = {}
     for owed in obligations:
-        first.setdefault((owed.id, owed.license, owed.clause, owed.value), owed)
+        key = (owed.id, owed.license, owed.clause, owed.value)
+        first[key] = min(first.get(key, owed), owed, key=lambda item: (item.text, item.check, item.rule or ""))
     return tuple(first.values())
 
 

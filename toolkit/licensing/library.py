@@ -72,9 +72,9 @@ class Library:
         """The known model that a model's name shows, for works that name no base."""
         return resemblance(model, self._texts)
 
-    def mentioned(self, prose: str) -> tuple[tuple[str, int], ...]:
-        """(licence id, line) for each licence that a text names."""
-        return tuple(mentioned(prose, self._texts))
+    def mentioned(self, prose: str, *, of_data: bool = False) -> tuple[tuple[str, int], ...]:
+        """(licence id, line) for each licence that a text names; `of_data` where the text is a data set's card."""
+        return tuple(mentioned(prose, self._texts, of_data=of_data))
 
     def declared(self, key: str, name: str | None = None) -> TermsHead | None:
         """The licence that a card's `license` (and `license_name`) means, or None when it is not one of ours.

@@ -60,11 +60,11 @@ def resemblance(name: str, heads: Mapping[str, str]) -> Resemblance | None:
     return Resemblance(pattern, f"{organisation}/{known[:length]}{stripped}" if certain else pattern)
 
 
-def mentioned(text: str, heads: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+def mentioned(text: str, heads: Mapping[str, str], *, of_data: bool = False) -> Iterator[tuple[str, int]]:
     """(licence id, line from 1) for each licence that prose names, the longest phrase winning where several overlap.
 
-    Lines about data are left out: what data is under is told by the data sets of a use. So are permissive licences of
-    code beside a model.
+    On a model's card, lines about data are left out: what data is under is told by the data sets of a use. So are lines
+    about code. A data set's card (`of_data`) speaks of data.
     """
     lower = text.lower()
     phrases = [
@@ -82,7 +82,8 @@ def mentioned(text: str, heads: Mapping[str, str]) -> Iterator[tuple[str, int]]:
             if not found_at:
                 continue
             taken = taken[: found_at.start()] + " " * len(phrase) + taken[found_at.end() :]
-            if identifier not in seen and not re.search(_DATA, line) and not re.search(_CODE, line):
+            apart = re.search(_CODE, line) or (re.search(_DATA, line) and not of_data)
+            if identifier not in seen and not apart:
                 seen.add(identifier)
                 yield identifier, number
 

@@ -104,7 +104,9 @@ def apply_policy(
             kept.append(question)
     owing = []
     for owed in obligations:
-        waiver = next((waiver for waiver in policy.waivers if (waiver.license, waiver.rule) == (owed.license, owed.rule)), None)
+        waiver = next(
+            (waiver for waiver in policy.waivers if (waiver.license, waiver.rule) == (owed.license, owed.rule)), None
+        )
         holds = False
         if waiver:
             told, holds = _told(waiver, f"the obligation {owed.id}", "prohibited", today)
@@ -118,9 +120,7 @@ def apply_policy(
     return list(dict.fromkeys(result)), kept, tuple(owing)
 
 
-def _on_lists(
-    policy: Policy, effective: Iterable[EffectiveLicense], findings: Iterable[Finding]
-) -> Iterable[Finding]:
+def _on_lists(policy: Policy, effective: Iterable[EffectiveLicense], findings: Iterable[Finding]) -> Iterable[Finding]:
     binding = dict.fromkeys(entry.id for entry in effective if entry.id)
     # The terms of a service bind no one else and are no licence of the data; an organisation may deny them all the same.
     told = dict.fromkeys(item.license for item in findings if item.id == "openai-output" and item.license)

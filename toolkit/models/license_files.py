@@ -1,5 +1,6 @@
 """The licence, notice and policy files beside a model, each told by its words, whatever its name or the card says."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from toolkit.errors import TkError
@@ -13,19 +14,21 @@ _CARD = "README.md"
 
 
 def license_texts(snapshot: Snapshot, library: Library) -> tuple[LicenseText, ...]:
-    """What each file at the top of a model says it is, and the licence that its gate shows where there is one.
-
-    Several licences in one file come one by one. A licence of code lies beside one of the model without governing
-    the weights.
-    """
-    files = snapshot.license_files
-    texts = [text for path in files for text in _read(path, library)]
+    """What each file at the top of a model says it is, and the licence that its gate shows where there is one."""
+    texts = texts_of(snapshot.license_files, library)
     prompt = snapshot.card.gated_prompt
     if prompt and len(prompt) > _POINTER_CHARACTERS:
-        texts += _recognised(f"{_CARD} (extra_gated_prompt)", prompt, library, kind="license", embedded=True)
-    of_code = {path.name for path in files if is_of_code(path.name)}
-    if any(text.kind == "license" and text.path not in of_code for text in texts):
-        texts = [text._replace(governs=text.path not in of_code) for text in texts]
+        name = f"{_CARD} (extra_gated_prompt)"
+        texts += tuple(_recognised(name, prompt, library, kind="license", embedded=True))
+    return texts
+
+
+def texts_of(files: Iterable[Path], library: Library) -> tuple[LicenseText, ...]:
+    """What each file says it is. Several licences in one file come one by one. A licence of code lies beside one of the
+    model without governing the weights."""
+    texts = [text for path in files for text in _read(path, library)]
+    if any(text.kind == "license" and not is_of_code(text.path) for text in texts):
+        texts = [text._replace(governs=not is_of_code(text.path)) for text in texts]
     return tuple(texts)
 
 

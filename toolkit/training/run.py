@@ -26,7 +26,7 @@ from toolkit.training.settings import settings_of
 
 if TYPE_CHECKING:
     from toolkit.licensing.verdict import Verdict
-        from toolkit.models.snapshot import Snapshot
+    from toolkit.models.snapshot import Snapshot
     from toolkit.planning.plan import Plan
 
 
