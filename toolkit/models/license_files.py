@@ -59,12 +59,17 @@ def _read(path: Path, library: Library) -> list[LicenseText]:
 
 
 def _recognised(name: str, text: str, library: Library, *, kind: str, embedded: bool = False) -> list[LicenseText]:
-    from toolkit.licensing.recognition.prints import fingerprints
-    from toolkit.licensing.recognition.recognise import recognise
+    from toolkit.licensing.recognition.exact import exact
 
     folder = library.folder / "fingerprints"
     if not folder.is_dir():
         return []
+    known = exact(text, folder)
+    if known in library.ids:
+        return [LicenseText(name, known, kind=_own_kind(str(known), kind, library))]
+    from toolkit.licensing.recognition.prints import fingerprints
+    from toolkit.licensing.recognition.recognise import recognise
+
     found = recognise(text, fingerprints(folder), embedded=embedded)
     if found.id is None:
         return [] if embedded else [LicenseText(name, None, kind=kind)]

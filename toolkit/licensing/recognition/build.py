@@ -17,6 +17,7 @@ from pathlib import Path
 from toolkit.errors import TkError, UsageError
 from toolkit.files.atomic import write_text
 from toolkit.files.shipped import shipped
+from toolkit.licensing.recognition.exact import plain_digest
 from toolkit.licensing.recognition.outline import Outline, outline
 from toolkit.licensing.recognition.prints import (
     FORMAT,
@@ -134,10 +135,12 @@ def build(texts: Path, target: Path) -> list[str]:
     index: dict[str, list[list[object]]] = {}
     lengths: set[int] = set()
     sketches: dict[str, list[object]] = {}
+    plain: dict[str, str] = {}
     for path in paths:
+        text = text_of(path.read_bytes(), str(path))
+        plain[plain_digest(text)] = COPIES.get(path.stem, path.stem)
         if path.stem in COPIES:
             continue
-        text = text_of(path.read_bytes(), str(path))
         known = fingerprint(path.stem, text)
         reading = read(text)
         for head, tail in wholes(known):
@@ -151,8 +154,9 @@ def build(texts: Path, target: Path) -> list[str]:
         _write(target / f"{known.id}.json", encoded(known))
     _write(target / "index.json", {"format": FORMAT, "lengths": sorted(lengths), "texts": index})
     _write(target / "sketches.json", {"format": FORMAT, "texts": sketches})
+    _write(target / "plain.json", plain)
     for path in target.glob("*.json"):
-        if path.stem not in {*sketches, "index", "sketches"}:
+        if path.stem not in {*sketches, "index", "sketches", "plain"}:
             path.unlink()
     return sorted(sketches)
 
