@@ -88,6 +88,26 @@ def show(identifier: str, format_: str) -> None:
         click.echo(f"  covers {pattern.match} ({pattern.evidence})")
 
 
+@command.command("report")
+@format_option
+def report(format_: str) -> None:
+    """Show what was read of each licence: rules, clauses, topics its text is silent on, and what nobody read.
+
+    \b
+    Examples:
+      tk licenses report
+      tk licenses report --format json
+    """
+    from toolkit.cli import license_report
+    from toolkit.licensing.library import library
+
+    entries = license_report.report(library())
+    if format_ == "json":
+        print_json(entries)
+    else:
+        click.echo(license_report.report_text(entries))
+
+
 @command.command("identify")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--embedded", is_flag=True, help="The licence stands inside other text, as in a README.")
