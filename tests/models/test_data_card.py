@@ -130,6 +130,11 @@ def test_data_under_the_licence_of_a_model_was_written_by_one():
     assert "dataset-is-model-output" not in found(verdict(DatasetUse("acme/rows", "apache-2.0")))
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "train", "data/rows.jsonl", "./alpaca.jsonl"])
+def test_a_file_of_ones_own_is_no_known_data_set(name):
+    assert known_data(name, library()) is None
+
+
 @pytest.mark.parametrize("name", ["Databricks/databricks-dolly-15k", "tatsu-lab/alpaca"])
 def test_data_sets_are_known_in_any_case(name):
     assert known_data(name.upper(), library()) == known_data(name, library())

@@ -63,7 +63,7 @@ def known_data(identifier: str, library: Library) -> KnownData | None:
     found = [
         entry
         for entry in raw["datasets"]
-        if matches(entry.match, name) or ("/" not in name and matches(entry.match.partition("/")[2], name))
+        if matches(entry.match, name) or entry.match.partition("/")[2].lower() == name.lower()
     ]
     return max(found, key=lambda entry: len(entry.match), default=None)
 
