@@ -15,6 +15,9 @@ from toolkit.planning.architecture import Shape
 # `toolkit.training.losses` holds at most 2^26 logits at a time in float32, and `logsumexp` as much again.
 _TILE_LOGITS, _TILE_LOGIT_BYTES = 2**26, 8
 
+# `toolkit.training.experts` dequantises so many bytes of 4-bit routed experts at a time, and at least one expert.
+DEQUANTISED_EXPERT_BYTES = 2**28
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
