@@ -96,7 +96,6 @@ def dequantised(weight: Tensor) -> Tensor:
 
 def _product(experts: Module, name: str, rows: Tensor, ends: Tensor) -> Tensor:
     """Rows sorted by expert, of which expert i has those up to `ends[i]`, times the experts' matrices: (rows, out)."""
-    from torch.nn.functional import pad
     from transformers.integrations.moe import _grouped_linear
 
     weight = getattr(experts, name)
@@ -107,10 +106,20 @@ def _product(experts: Module, name: str, rows: Tensor, ends: Tensor) -> Tensor:
     if name not in experts.__dict__.get(_UPDATES, {}):
         return product
     lower, upper, scaling = experts.__dict__[_UPDATES][name]
-    missing = -lower.shape[1] % _ALIGNED
-    lower = pad(lower.to(product.dtype), (0, 0, 0, missing))
-    upper = pad(upper.to(product.dtype), (0, missing)).contiguous()
+    lower, upper = _aligned(lower.to(product.dtype), dim=1), _aligned(upper.to(product.dtype), dim=2)
     return product + scaling * _grouped_linear(_grouped_linear(rows, lower, ends), upper, ends)
+
+
+def _aligned(factor: Tensor, dim: int) -> Tensor:
+    """A factor as grouped products take it: contiguous, its rank filled up with zeros to a multiple of eight."""
+    from torch import cat
+
+    missing = -factor.shape[dim] % _ALIGNED
+    if not missing:
+        return factor.contiguous()
+    shape = list(factor.shape)
+    shape[dim] = missing
+    return cat([factor, factor.new_zeros(shape)], dim=dim)
 
 
 def _packed(weight: Tensor) -> Tensor:
