@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
-from math import gcd
+from math import gcd, prod
 from typing import TYPE_CHECKING, Any
 
 from toolkit.planning.moments import DEQUANTISED_EXPERT_BYTES
@@ -88,10 +88,9 @@ def experts_forward(experts: Module, hidden: Tensor, chosen: Tensor, weights: Te
 
 
 def dequantised(weight: Tensor) -> Tensor:
-    """All experts of a 4-bit parameter, in the format that they are multiplied in."""
-    from bitsandbytes.functional import dequantize_4bit
-
-    return dequantize_4bit(_packed(weight)[:, None], weight.quant_state)
+    """All experts of a 4-bit parameter, (experts, out, in) in the format that they are multiplied in."""
+    state = weight.quant_state
+    return _values(_packed(weight), _scales(state), state, state.shape)
 
 
 def _product(experts: Module, name: str, rows: Tensor, ends: Tensor) -> Tensor:
@@ -123,35 +122,45 @@ def _aligned(factor: Tensor, dim: int) -> Tensor:
 
 
 def _packed(weight: Tensor) -> Tensor:
+    """The bytes of a 4-bit parameter, two values in each."""
     import torch
 
     return weight.detach().as_subclass(torch.Tensor).reshape(-1).view(torch.uint8)
 
 
+def _scales(state: Any) -> Tensor:
+    """One float32 scale for each block of values."""
+    from bitsandbytes.functional import dequantize_blockwise
+
+    return dequantize_blockwise(state.absmax, state.state2) + state.offset if state.nested else state.absmax
+
+
+def _values(packed: Tensor, scales: Tensor, state: Any, shape: Sequence[int]) -> Tensor:
+    """The values of `packed`, in `shape`."""
+    from bitsandbytes.functional import QuantState, dequantize_4bit
+
+    count = prod(shape)
+    # On a CPU bitsandbytes (0.50.2) takes wrong scales where a row ends within a block: it is given whole blocks as rows.
+    flat = (count // state.blocksize, state.blocksize) if count % state.blocksize == 0 else (count,)
+    whole = QuantState(scales, flat, dtype=state.dtype, blocksize=state.blocksize, quant_type=state.quant_type)
+    return dequantize_4bit(packed[:, None], whole).reshape(shape)
+
+
 def _tiles(weight: Tensor, bounds: Sequence[int]) -> Iterator[tuple[slice, slice, Tensor]]:
     """Experts that have rows, their rows, and their matrices (experts, out, in), so many at a time as fit in a tile."""
-    from bitsandbytes.functional import QuantState, dequantize_4bit, dequantize_blockwise
-
     state = weight.quant_state
     count, fan_out, fan_in = state.shape
     size, block = fan_out * fan_in, state.blocksize
-    scales = dequantize_blockwise(state.absmax, state.state2) + state.offset if state.nested else state.absmax
-    packed = _packed(weight)
-    unit = 2 * block // gcd(2 * block, size)  # so many experts end where a block of values and a byte end
+    packed, scales = _packed(weight), _scales(state)
+    unit = block // gcd(block, size)  # so many experts end where a block of values does
     at_a_time = max(unit, DEQUANTISED_EXPERT_BYTES // (size * state.dtype.itemsize) // unit * unit)
     for first, last in pairwise([*range(0, count, at_a_time), count]):
         rows = slice(bounds[first - 1] if first else 0, bounds[last - 1])
         if rows.start == rows.stop:
             continue
-        part = QuantState(
-            absmax=scales[first * size // block : -(-last * size // block)],
-            shape=(last - first, fan_out, fan_in),
-            dtype=state.dtype,
-            blocksize=block,
-            quant_type=state.quant_type,
-        )
-        values = packed[first * size // 2 : -(-last * size // 2), None]
-        yield slice(first, last), rows, dequantize_4bit(values, part)
+        values = packed[first * size // 2 : -(-last * size // 2)]
+        of_these = scales[first * size // block : -(-last * size // block)]
+        yield slice(first, last), rows, _values(values, of_these, state, (last - first, fan_out, fan_in))
 
 
 @cache
