@@ -98,3 +98,10 @@ def test_every_part_of_the_base_is_counted_in_the_adapter() -> None:
     routed = shape_of(LITE).adapter_parameters(8, targets.resolve(shape_of(LITE), ["experts"]))
     assert routed == 26 * 64 * 8 * ((2048 + 2 * 1408) + (1408 + 2048))
     assert shape_of(LITE).adapter_parameters(8, ["mlp.gate"]) == 26 * 8 * (2048 + 64)
+
+
+def test_a_token_meets_the_adapters_of_its_own_experts_alone() -> None:
+    shape = shape_of(LITE)
+    dense, routed = shape.adapter_parameters(8, ["q_proj"]), shape.adapter_parameters(8, ROUTED)
+    assert shape.active_adapter_parameters(8, ["q_proj", *ROUTED]) == pytest.approx(dense + routed * 6 / 64)
+    assert shape_of(DENSE).active_adapter_parameters(8, ["q_proj"]) == shape_of(DENSE).adapter_parameters(8, ["q_proj"])

@@ -207,3 +207,11 @@ class Shape:
             for matrix in (*self.matrices, *self.expert_matrices, *self.routers)
             if matrix.name in wanted
         )
+
+    def active_adapter_parameters(self, rank: int, targets: Iterable[str]) -> float:
+        """Of a LoRA adapter's parameters those that one token meets: of routed experts the share that is active."""
+        names = set(targets)
+        if self.experts is None:
+            return self.adapter_parameters(rank, names)
+        routed = self.adapter_parameters(rank, names & {matrix.name for matrix in self.expert_matrices})
+        return self.adapter_parameters(rank, names) - routed * (1 - self.experts.per_token / self.experts.count)

@@ -14,7 +14,7 @@ from toolkit.training.expert_adapters import use_these_layers
 from toolkit.training.experts import use_these_experts
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from toolkit.training.settings import Settings
@@ -45,9 +45,7 @@ def add_adapter(model: PreTrainedModel, settings: Settings) -> PeftModel:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    use_these_layers(config)
-    if any(name.startswith("experts.") for name in parameters):
-        use_these_experts(model)
+    _prepare(model, config)
     adapted = get_peft_model(model, config)
     if moved := set(getattr(config, "target_parameters", None) or ()) - set(parameters):
         # PEFT reads the pre-fusion names gate_proj, up_proj, down_proj of a mixture of experts as its routed experts.
@@ -58,6 +56,22 @@ def add_adapter(model: PreTrainedModel, settings: Settings) -> PeftModel:
         )
     to_float32(adapted)
     return adapted
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """`model`, quantised or not, with the adapter that `save_adapter` wrote to `folder`."""
+    from peft import LoraConfig, PeftModel
+
+    config = LoraConfig.from_pretrained(str(folder))
+    _prepare(model, config)
+    return PeftModel.from_pretrained(model, str(folder), config=config)
+
+
+def _prepare(model: PreTrainedModel, config: LoraConfig) -> None:
+    """Make PEFT and the model ready for adapters on parameters."""
+    use_these_layers(config)
+    if any(name.startswith("experts.") for name in config.target_parameters or ()):
+        use_these_experts(model)
 
 
 def to_float32(model: PeftModel) -> None:
