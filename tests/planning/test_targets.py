@@ -72,9 +72,9 @@ def test_what_is_asked_of_a_mixture_is_counted() -> None:
         (
             LITE,
             "up_proj",
-            "several things in a mixture of experts; write mlp.up_proj or shared_experts.up_proj or experts",
+            "several things in a mixture of experts; write mlp.up_proj, shared_experts.up_proj or experts",
         ),
-        (LITE, "gate", "write mlp.gate or router"),
+        (LITE, "gate", "write router"),
         (MIXTURE, "down_proj", "write experts.down_proj or experts"),
         (MIXTURE, "shared_experts", "'shared_experts' is not a matrix of qwen3_moe"),
         (LITE, "expert", "did you mean 'experts'?"),

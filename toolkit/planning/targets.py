@@ -46,9 +46,10 @@ def problems(shape: Shape, asked: Iterable[str]) -> Iterator[str]:
         if word in ("lm_head", "embed_tokens"):
             yield f"{word} cannot be adapted: the chunked loss and tied heads would not see the adapter"
         elif shape.experts is not None and word in (*_MLP, "gate"):
-            meant = [name for name in dict.fromkeys(names) if name.endswith(f".{word}")]
-            meant += ["router"] if word == "gate" else ["experts"]
-            yield f"{word} stands for several things in a mixture of experts; write {' or '.join(meant)}"
+            meant = [name for name in dict.fromkeys(names) if name.endswith(f".{word}") and word != "gate"]
+            whole = "router" if word == "gate" else "experts"
+            choice = f"{', '.join(meant)} or {whole}" if meant else whole
+            yield f"{word} may mean several things in a mixture of experts; write {choice}"
         else:
             near = did_you_mean(word, [*words, *names])
             listed = ", ".join(dict.fromkeys([*names, *words]))
