@@ -108,7 +108,7 @@ def test_a_product_in_4_bits_is_as_near_as_nf4_can_be(routed: SimpleNamespace) -
     assert float(lost.mean()) > 0.01  # it is quantised at all
     ends = torch.tensor([4, 4, 10, 11, 20, 25, 30], dtype=torch.int32)
     near, exact = (
-        experts._product(SimpleNamespace(gate_up_proj=value), "gate_up_proj", routed.hidden, ends)
+        experts._product(SimpleNamespace(gate_up_proj=value), "gate_up_proj", routed.hidden, ends, ends.tolist())
         for value in (packed, weight)
     )
     owner = torch.searchsorted(ends.long(), torch.arange(30), right=True)
@@ -174,3 +174,25 @@ def test_experts_of_another_layout_are_left_alone() -> None:
     layer.is_transposed = True  # as gpt-oss has them
     assert not experts.is_fused(layer)
     assert not experts.is_fused(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_experts_compute_the_same_and_leave_no_dequantised_copy() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    torch.manual_seed(4)
+    layer = Layer(16, 512, 1024)
+    hidden, weights = torch.randn(64, 512), torch.rand(64, 4)
+    chosen = torch.stack([torch.randperm(16)[:4] for _ in range(64)])
+    expected = experts.experts_forward(quantised(layer), hidden, chosen, weights)
+    other = Layer(16, 8, 8)
+    for name in experts.FUSED:
+        setattr(other, name, quantise(getattr(layer, name).data.to("cuda", torch.bfloat16), configured(torch.bfloat16)))
+    rows = hidden.to("cuda", torch.bfloat16).requires_grad_()
+    before = torch.cuda.memory_allocated()
+    found = experts.experts_forward(other, rows, chosen.cuda(), weights.cuda())
+    kept = torch.cuda.memory_allocated() - before
+    assert float((found.cpu() - expected).norm() / expected.norm()) < 0.02
+    assert kept < 2 * layer.down_proj.numel()  # bytes of the smaller dequantised stack
+    found.float().sum().backward()
+    assert bool(rows.grad.isfinite().all())

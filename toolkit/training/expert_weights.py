@@ -17,7 +17,7 @@ _METHOD = "bitsandbytes_and_experts"
 def with_experts(config: BitsAndBytesConfig) -> BitsAndBytesConfig:
     """A configuration for `from_pretrained` that quantises what `config` does and the fused experts in the same way.
 
-    Each fused parameter is quantised as soon as it's read (transformers' own hook for quantisation while loading), so
+    Each fused parameter is quantised as soon as it is read (transformers' own hook for quantisation while loading), so
     that beside the 4-bit weights one layer's experts are held in 16 bits. The model that comes of it is for training:
     `save_pretrained` refuses it, `dequantize()` gives the 16-bit model back.
     """

@@ -41,7 +41,7 @@ def is_quantised(weight: Tensor) -> bool:
 
 
 def shape_of(weight: Tensor) -> tuple[int, int, int]:
-    """Experts, width out and width in of a fused parameter, whatever it's stored as."""
+    """Experts, width out and width in of a fused parameter, whatever it is stored as."""
     return tuple(weight.quant_state.shape if is_quantised(weight) else weight.shape)
 
 
@@ -72,7 +72,7 @@ def experts_forward(experts: Module, hidden: Tensor, chosen: Tensor, weights: Te
 
     `chosen` are each token's experts and `weights` what the router gives them, both (tokens, experts per token).
     Follows `transformers.integrations.moe.grouped_mm_experts_forward`: rows sorted by expert, one grouped product a
-    matrix, and a sum in the tokens' own order, so that it's the same on every run.
+    matrix, and a sum in the tokens' own order, so that it is the same on every run.
     """
     import torch
 
@@ -80,11 +80,20 @@ def experts_forward(experts: Module, hidden: Tensor, chosen: Tensor, weights: Te
     by_expert, order = torch.sort(chosen.reshape(-1), stable=True)
     numbers = torch.arange(experts.num_experts, device=by_expert.device)
     ends = torch.searchsorted(by_expert, numbers, right=True).to(torch.int32)
-    inner = experts._apply_gate(_product(experts, "gate_up_proj", hidden[order // active], ends))
-    outer = _product(experts, "down_proj", inner, ends) * weights.reshape(-1)[order, None]
+    bounds = row_bounds(ends) if is_quantised(experts.gate_up_proj) else []
+    inner = experts._apply_gate(_product(experts, "gate_up_proj", hidden[order // active], ends, bounds))
+    outer = _product(experts, "down_proj", inner, ends, bounds) * weights.reshape(-1)[order, None]
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
     return outer[back].view(tokens, active, -1).sum(dim=1).to(hidden.dtype)
+
+
+def row_bounds(ends: Tensor) -> list[int]:
+    """Where each expert's rows end, as numbers: the only thing that is waited for from the device.
+
+    By itself so that a trace of tensors without values can say something else.
+    """
+    return ends.tolist()  # type: ignore[no-any-return]
 
 
 def dequantised(weight: Tensor) -> Tensor:
@@ -93,13 +102,16 @@ def dequantised(weight: Tensor) -> Tensor:
     return _values(_packed(weight), _scales(state), state, state.shape)
 
 
-def _product(experts: Module, name: str, rows: Tensor, ends: Tensor) -> Tensor:
-    """Rows sorted by expert, of which expert i has those up to `ends[i]`, times the experts' matrices: (rows, out)."""
+def _product(experts: Module, name: str, rows: Tensor, ends: Tensor, bounds: Sequence[int]) -> Tensor:
+    """Rows sorted by expert, of which expert i has those up to `ends[i]`, times the experts' matrices: (rows, out).
+
+    `bounds` are `ends` as numbers; 4-bit weights alone need them.
+    """
     from transformers.integrations.moe import _grouped_linear
 
     weight = getattr(experts, name)
     if is_quantised(weight):
-        product = _dequantising_product().apply(rows, weight, ends)
+        product = _dequantising_product().apply(rows, weight, ends, bounds)
     else:
         product = _grouped_linear(rows, weight, ends)
     if name not in experts.__dict__.get(_UPDATES, {}):
@@ -171,20 +183,21 @@ def _dequantising_product() -> Any:
 
     class DequantisingProduct(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed
         @staticmethod
-        def forward(ctx: Any, rows: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
-            ctx.weight, ctx.ends, ctx.bounds = weight, ends, ends.tolist()  # as attributes: nothing here is recomputed
+        def forward(ctx: Any, rows: Tensor, weight: Tensor, ends: Tensor, bounds: Sequence[int]) -> Tensor:
+            ctx.weight, ctx.ends, ctx.bounds = weight, ends, bounds
             ctx.dtype = rows.dtype
             product = rows.new_empty(len(rows), shape_of(weight)[1], dtype=weight.quant_state.dtype)
-            for experts, part, matrices in _tiles(weight, ctx.bounds):
+            for experts, part, matrices in _tiles(weight, bounds):
                 product[part] = _grouped_linear(rows[part], matrices, ends[experts] - part.start)
             return product
 
         @staticmethod
-        def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+            upstream = upstream.contiguous()
             gradient = upstream.new_empty(len(upstream), shape_of(ctx.weight)[2], dtype=ctx.dtype)
             for experts, part, matrices in _tiles(ctx.weight, ctx.bounds):
                 inner = _grouped_linear(upstream[part], matrices, ctx.ends[experts] - part.start, is_transposed=True)
                 gradient[part] = inner
-            return gradient, None, None
+            return gradient, None, None, None
 
     return DequantisingProduct
