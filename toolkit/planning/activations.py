@@ -84,7 +84,9 @@ def _kept_anyway(name: str, width: int, setting: Setting) -> int:
 def _attention(shape: Shape, setting: Setting) -> tuple[int, int]:
     e = setting.element_bytes
     # RMSNorm keeps its input in float32: 4H. The low-rank products of the adapters: e x rank each.
-    names = {matrix.name for matrix in shape.matrices} - {"gate_proj", "up_proj", "down_proj"}
+    names = {
+        matrix.name for matrix in shape.matrices if not matrix.name.endswith(("gate_proj", "up_proj", "down_proj"))
+    }
     kept = 4 * shape.hidden + _input_copies(_FIRST_INPUTS, shape.hidden, setting)
     kept += e * setting.rank * len(names & set(setting.targets))
     backward = kept + e * shape.hidden  # of which the gradient of the residual stream
@@ -125,18 +127,25 @@ def _latent(shape: Shape, latent: Latent, setting: Setting) -> tuple[int, int]:
 
 def _mlp(shape: Shape, setting: Setting) -> tuple[int, int]:
     e, hidden, width, targets = setting.element_bytes, shape.hidden, shape.intermediate, setting.targets
-    kept = 4 * hidden + _input_copies(("gate_proj", "up_proj"), hidden, setting) + 3 * e * width
-    kept += _input_copies(("down_proj",), width, setting)
-    kept += e * setting.rank * len({"gate_proj", "up_proj", "down_proj"} & set(targets))
-    if "down_proj" not in targets:
+    prefix = "" if shape.experts is None else "mlp."
+    kept = 4 * hidden + 3 * e * width + _mlp_adapters(prefix, hidden, width, setting)
+    down = f"{prefix}down_proj"
+    if down not in targets:
         backward = e * hidden + 3 * e * width
     elif setting.own_copies:
         backward = 10 * hidden + 6 * width  # down_proj's adapter carries its T x I gradient in float32
     else:
         backward = e * hidden + 2 * e * width
-    if setting.dropout_mask_bytes and "down_proj" in targets:
+    if setting.dropout_mask_bytes and down in targets:
         backward += 2 * e * width
     return setting.tokens * kept, setting.tokens * backward
+
+
+def _mlp_adapters(prefix: str, hidden: int, width: int, setting: Setting) -> int:
+    """Bytes per token that adapters on an MLP of `width` keep: their inputs and their low-rank products."""
+    inputs, down = (f"{prefix}gate_proj", f"{prefix}up_proj"), (f"{prefix}down_proj",)
+    kept = _input_copies(inputs, hidden, setting) + _input_copies(down, width, setting)
+    return kept + setting.element_bytes * setting.rank * len({*inputs, *down} & set(setting.targets))
 
 
 def _mixture(shape: Shape, experts: Experts, setting: Setting) -> tuple[int, int]:
@@ -145,8 +154,21 @@ def _mixture(shape: Shape, experts: Experts, setting: Setting) -> tuple[int, int
     shared = experts.shared * experts.intermediate
     kept = 4 * hidden + e * active * hidden + 3 * e * active * experts.intermediate + 3 * e * shared
     kept += 4 * experts.count + 36 * active  # router probabilities, sorting indices and weights
+    kept += _mlp_adapters("shared_experts.", hidden, shared, setting)
     # Backward holds three copies of the active experts' rows; DeepSeek V2 weighs experts in float32, and so are those.
     rows, streams = (12, 4) if shape.model_type == "deepseek_v2" and e == 2 else (3 * e, 6 if e == 2 else 4)
     backward = streams * hidden + rows * active * hidden + 2 * experts.count + 24 * active - 3 * e * shared
     router = 2 * experts.count * hidden if shape.latent is not None else 0  # autocast's copy of its weight
-    return setting.tokens * kept + router, setting.tokens * backward
+    routed, copies = _routed_adapters(shape, experts, setting)
+    return setting.tokens * (kept + routed) + router + copies, setting.tokens * backward
+
+
+def _routed_adapters(shape: Shape, experts: Experts, setting: Setting) -> tuple[int, int]:
+    """What adapters on routed experts keep: bytes per token (inputs and low-rank products of the active experts), and
+    bytes a layer (B in the order of the product; in 16 bits it counts among autocast's copies of the adapter)."""
+    per_token = copies = 0
+    for matrix in shape.expert_matrices:
+        if matrix.name in setting.targets:
+            per_token += setting.element_bytes * experts.per_token * (matrix.fan_in + setting.rank)
+            copies += 4 * setting.rank * experts.count * matrix.fan_out if setting.element_bytes == 4 else 0
+    return per_token, copies

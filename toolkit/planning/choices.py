@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import Problem
 from toolkit.files.schema import did_you_mean
+from toolkit.planning import targets
 from toolkit.planning.gpu import Device, billions, gib
 from toolkit.planning.memory import OPTIMIZER_BYTES
 from toolkit.planning.recipe import Recipe, TrainSettings
@@ -92,20 +93,14 @@ def override_problems(recipe: Recipe, shape: Shape, device: Device) -> Iterator[
 
 
 def _target_problems(recipe: Recipe, shape: Shape) -> Iterator[Problem]:
-    known = shape.linear_targets()
-    for name in recipe.adapter.target_modules or ():
-        if name in known or name == "all-linear":
-            continue
-        if name in ("lm_head", "embed_tokens"):
-            text = f"{name} cannot be adapted: the chunked loss and tied heads would not see the adapter"
-        elif shape.experts is not None and name in ("gate_proj", "up_proj", "down_proj", "gate"):
-            text = f"{name} would adapt all routed experts or the router; choose from {', '.join(known)}"
-        else:
-            near = did_you_mean(name, known)
-            text = f"{name!r} is not a matrix of {shape.model_type}{near}; there are {', '.join(known)}"
-        yield Problem("recipe.adapter.target_modules", text, recipe.path)
-    if recipe.adapter.target_modules == ():
-        yield Problem("recipe.adapter.target_modules", "is empty: nothing would be trained", recipe.path)
+    asked, where = recipe.adapter.target_modules, recipe.path
+    if asked == ():
+        yield Problem("recipe.adapter.target_modules", "is empty: nothing would be trained", where)
+    found = list(targets.problems(shape, asked or ()))
+    yield from (Problem("recipe.adapter.target_modules", text, where) for text in found)
+    if asked and not found and recipe.adapter.dropout and any("." in name for name in targets.resolve(shape, asked)):
+        text = "must be 0 with adapters outside attention: PEFT has no dropout for parameters of a mixture of experts"
+        yield Problem("recipe.adapter.dropout", text, where)
 
 
 def _needs_bitsandbytes(optimizer: str) -> bool:
@@ -128,15 +123,22 @@ def _dtype(recipe: Recipe, device: Device) -> Choice:
 
 def _targets(recipe: Recipe, shape: Shape) -> Choice:
     asked = recipe.adapter.target_modules
-    if asked is not None and asked != ("all-linear",):
-        return Choice(tuple(dict.fromkeys(asked)), ASKED)
+    if asked is not None and asked != (targets.EVERY_LINEAR,):
+        names = targets.resolve(shape, asked)
+        return Choice(names, ASKED if shape.experts is None else f"{ASKED}: {targets.counted(shape, names)}")
+    names = shape.linear_targets()
     if shape.experts is None:
-        return Choice(shape.linear_targets(), "every linear matrix of the layers; query and value alone learn less")
+        return Choice(names, "every linear matrix of the layers; query and value alone learn less")
+    if recipe.adapter.dropout:  # PEFT has none for what it names as a parameter
+        names = targets.groups(shape)["attention"]
+    rank = recipe.adapter.rank
+    routed = shape.adapter_parameters(rank, targets.groups(shape)["experts"])
+    times = 1 + routed / shape.adapter_parameters(rank, names)
     why = (
-        f"the attention matrices: adapting {shape.experts.count} routed experts would multiply the adapter, "
-        "and the router stays as it is"
+        f"{targets.counted(shape, names)}; the {shape.experts.count} routed experts of a layer would make the adapter "
+        f"{times:.0f} times as large (add experts to target_modules to train them), and the router stays as it is"
     )
-    return Choice(shape.linear_targets(), why)
+    return Choice(names, why)
 
 
 def _alpha(recipe: Recipe) -> Choice:

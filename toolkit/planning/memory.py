@@ -139,13 +139,13 @@ def context_bytes(device: Device) -> int:
 def weight_bytes(shape: Shape, adapter: str, dtype: str) -> tuple[int, int]:
     """Bytes of the base's weights and of their quantisation state.
 
-    A QLoRA base keeps embeddings, head, norms, routers and the fused experts of a mixture in `dtype`: bitsandbytes
-    quantises `nn.Linear` alone.
+    A QLoRA base keeps embeddings, head, norms and routers in `dtype`. Routed experts are quantised while the base is
+    read, but not where it is stored in 4 bits: what bitsandbytes' modules left alone then stays as it is.
     """
     element = ELEMENT_BYTES[dtype]
     if adapter == "lora":
         return element * shape.parameters, 0
-    quantised = shape.linear_parameters
+    quantised = shape.linear_parameters + (shape.fused_expert_parameters if shape.quantization is None else 0)
     plain = element * (shape.parameters - quantised)
     return plain + int(_NF4_BYTES * quantised), int(_NF4_STATE_BYTES * quantised)
 

@@ -15,6 +15,9 @@ from toolkit.planning.architecture import Shape
 # `toolkit.training.losses` holds at most 2^26 logits at a time in float32, and `logsumexp` as much again.
 _TILE_LOGITS, _TILE_LOGIT_BYTES = 2**26, 8
 
+# `toolkit.training.experts` dequantises so many bytes of 4-bit routed experts at a time, and at least one expert.
+DEQUANTISED_EXPERT_BYTES = 2**28
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -61,6 +64,12 @@ def _layer_moments(
         yield Moment(attention, before - layer.kept + layer.attention_backward)
     yield Moment(mlp, whole + layer.mlp_backward)
     if not plain:
+        if adapter == "qlora" and shape.experts is not None:
+            # By then one of the three copies of the active experts' rows is left, and the gradient of their inside is made.
+            rows = setting.element_bytes * shape.experts.per_token * tokens
+            spent = rows * max(0, 2 * hidden - shape.experts.intermediate)
+            dequantised = _dequantised_expert_bytes(shape, setting.element_bytes)
+            yield Moment(f"{mlp}, experts dequantised", whole + layer.mlp_backward - spent, dequantised)
         return
     # Once the MLP's own tensors are gone, the residual stream and its gradient are at their widest.
     late = "MLP input backward of the last layer"
@@ -73,6 +82,15 @@ def _layer_moments(
         yield Moment(f"{mlp}, weights dequantised", whole + setting.element_bytes * tokens * (hidden + width), matrix)
         yield Moment(f"{late}, weights dequantised", whole + 8 * tokens * hidden, matrix + hidden * width // 8)
         yield Moment(late, whole + tokens * (20 * hidden - 8 * width))
+
+
+def _dequantised_expert_bytes(shape: Shape, element_bytes: int) -> int:
+    """What a product with 4-bit experts makes for itself: a tile of matrices, and all scales of the layer in float32."""
+    assert shape.experts is not None
+    matrix = shape.expert_matrices[0]
+    one, count = element_bytes * matrix.fan_in * matrix.fan_out, shape.experts.count
+    tile = max(one, min(DEQUANTISED_EXPERT_BYTES, count * one))
+    return tile + 4 * count * matrix.fan_in * matrix.fan_out // 64
 
 
 def _loss_moments(shape: Shape, setting: Setting, before: int, checkpointing: bool, loss: str) -> Iterator[Moment]:

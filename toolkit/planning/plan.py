@@ -139,7 +139,7 @@ def _adapter(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
     )
     why = f"{need} and a LoRA step at least {gib(least)}, {usable}; in 4 bits (NF4) the weights need {quantised}"
     if shape.fused_expert_parameters:
-        why += f", as bitsandbytes leaves {billions(shape.fused_expert_parameters)} of routed experts in 16 bits"
+        why += f", {billions(shape.fused_expert_parameters)} of routed experts among them"
     return Choice("qlora", why)
 
 

@@ -159,7 +159,9 @@ def recipe_shape() -> Record:
             "alpha": Key(count, "LoRA alpha; twice the rank when left out"),
             "dropout": Key(Number(minimum=0, maximum=0.9), "LoRA dropout", default=0.0),
             "target_modules": Key(
-                ListOf(Text()), "Module names that get an adapter; all linear matrices when left out"
+                ListOf(Text()),
+                "Modules that get an adapter, by name; all linear matrices when left out. "
+                "Of a mixture of experts also attention, shared_experts, experts, router",
             ),
         },
         AdapterSettings,

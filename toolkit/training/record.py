@@ -51,7 +51,7 @@ def build_record(
     facts: Facts,
 ) -> dict[str, object]:
     """The record of a finished run (schema `tk/run/1`). `papers` are the verdict and the permit as JSON."""
-    flops, formula = training_flops(plan.shape, settings, trained, encoded.loss_tokens, facts.trainable_parameters)
+    flops, formula = training_flops(plan.shape, settings, trained, encoded.loss_tokens)
     source = data.source
     record: dict[str, object] = {
         "schema": "tk/run/1",
@@ -140,9 +140,7 @@ def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, afte
     }
 
 
-def training_flops(
-    shape: Any, settings: Settings, trained: Trained, loss_tokens: int, adapter_parameters: int
-) -> tuple[float, str]:
+def training_flops(shape: Any, settings: Settings, trained: Trained, loss_tokens: int) -> tuple[float, str]:
     """Floating-point operations of the matrix products of training, and the formula as words.
 
     A product costs 2 operations a weight and token forwards and 2 backwards for the input's gradient; frozen weights
@@ -155,9 +153,11 @@ def training_flops(
     passes = 6 if settings.checkpointing else 4
     scored = loss_tokens * trained.epochs
     head = shape.vocab * shape.hidden
-    flops = passes * weights * trained.tokens + 4.0 * head * scored + 6.0 * adapter_parameters * trained.tokens
+    adapter = shape.active_adapter_parameters(settings.rank, settings.targets)
+    flops = passes * weights * trained.tokens + 4.0 * head * scored + 6.0 * adapter * trained.tokens
     formula = (
-        f"{passes} x active matrix weights x tokens + 4 x head weights x loss tokens + 6 x adapter weights x tokens"
+        f"{passes} x active matrix weights x tokens + 4 x head weights x loss tokens + "
+        "6 x active adapter weights x tokens"
     )
     return float(flops), formula
 

@@ -115,7 +115,9 @@ def finetune(
         if held_out.rows:
             with adapted.disable_adapter():  # the base itself, not an untrained adapter
                 before = judge("before")
-        say(Event("train", f"training {trainable:,} parameters"))
+        modules = adapters.adapted_modules(adapted)
+        kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
+        say(Event("train", f"training {trainable:,} parameters ({kinds})"))
         trained = sft.train(adapted, tokenizer, encoded, settings, run, progress, checkpoint)
         after = judge("after") if held_out.rows else None
 
@@ -131,7 +133,7 @@ def finetune(
             base_parameters=parameters,
             licenses=_copy_licenses(snapshot, verdict.to_json(), run),
             adapter_files=record.digests_of(run / "adapter", "adapter"),
-            adapted_modules=adapters.adapted_modules(adapted),
+            adapted_modules=modules,
             trainable_parameters=trainable,
             peak_memory_bytes=peak_bytes,
             baseline_memory_bytes=peak.baseline,
