@@ -71,3 +71,17 @@ def test_a_wrong_text_cannot_be_named(run, tmp_path):
     (tmp_path / "wrong").write_bytes(ALTERED)
     with pytest.raises(InvalidInput, match=r"is apache-2\.0 with changes"):
         make(run(MIT), tmp_path / "out", license_files={"apache-2.0": tmp_path / "wrong"})
+
+
+def test_a_notice_with_a_blank_names_the_data_set(tmp_path):
+    notice = "Contains information from DATABASE NAME which is made available under the ODC Attribution License."
+    effective = [
+        {"id": "apache-2.0", "spdx": "Apache-2.0", "role": "model", "from": "acme/base", "evidence": "LICENSE"},
+        {"id": "odc-by-1.0", "spdx": "ODC-By-1.0", "role": "dataset", "from": "allenai/tulu", "evidence": "the use"},
+    ]
+    owing = [owed("odc-notice", "4.3", "automatic", notice, license="odc-by-1.0")]
+    use = {"purpose": "support", "commercial": True, "distribution": "weights"}
+    run = make_run(tmp_path / "run", "acme/base", effective, owing, {}, use=use)
+    folder = make(run, tmp_path / "out")
+    assert notice.replace("DATABASE NAME", "allenai/tulu") in (folder / "NOTICE").read_text()
+    assert verify(folder).ok
