@@ -1,7 +1,7 @@
 """The licences at hand: found by hub tag, by name and by the models known to be under them."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.files.schema import did_you_mean, read_document
 from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import load_file, load_text
-from toolkit.licensing.names import Resemblance, mentioned, resemblance
+from toolkit.licensing.names import KnownName, Resemblance, known_names, mentioned, resemblance
 from toolkit.licensing.terms import ModelPattern, Terms, TermsHead, body_shape, head_shape, make_head, make_terms
 from toolkit.licensing.vocabulary import Vocabulary, vocabulary
 
@@ -37,6 +37,7 @@ class Library:
         self._lower = {identifier: text.lower() for identifier, text in self._texts.items()}
         self._heads: dict[str, TermsHead] = {}
         self._terms: dict[str, Terms] = {}
+        self._of_organisation: dict[str, tuple[CatalogueMatch, ...]] = {}
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -68,9 +69,14 @@ class Library:
         """The unparsed head of every licence."""
         return self._texts
 
+    @cached_property
+    def known_names(self) -> tuple[KnownName, ...]:
+        """The names in the catalogue by which other names show their base."""
+        return known_names(self._texts)
+
     def resemblance(self, model: str) -> Resemblance | None:
         """The known model that a model's name shows, for works that name no base."""
-        return resemblance(model, self._texts)
+        return resemblance(model, self.known_names)
 
     def mentioned(self, prose: str, *, of_data: bool = False) -> tuple[tuple[str, int], ...]:
         """(licence id, line) for each licence that a text names; `of_data` where the text is a data set's card."""
@@ -93,14 +99,24 @@ class Library:
     def catalogued(self, model: str) -> tuple[CatalogueMatch, ...]:
         """What the catalogue knows of a hub id: the licences whose most specific pattern matches it."""
         organisation, slash, _ = model.partition("/")
-        found = [
-            CatalogueMatch(head, pattern)
-            for head in (self._mentioning(f"match: {organisation}/") if slash else ())
-            for pattern in head.models
-            if matches(pattern.match, model)
-        ]
+        known = self._known_of(organisation.lower()) if slash else ()
+        found = [match for match in known if matches(match.pattern.match, model)]
         best = max((_literal_length(match.pattern.match) for match in found), default=0)
         return tuple(match for match in found if _literal_length(match.pattern.match) == best)
+
+    def _known_of(self, organisation: str) -> tuple[CatalogueMatch, ...]:
+        """The patterns that speak of an organisation's models, looked for once for each organisation."""
+        if known := self._of_organisation.get(organisation):
+            return known
+        known = tuple(
+            CatalogueMatch(head, pattern)
+            for head in self._mentioning(f"match: {organisation}/")
+            for pattern in head.models
+            if pattern.match.lower().startswith(f"{organisation}/")
+        )
+        if known:  # organisations without any are too many to keep
+            self._of_organisation[organisation] = known
+        return known
 
     def _mentioning(self, words: str) -> list[TermsHead]:
         """The licences in whose heads the words occur, in any case."""
