@@ -9,7 +9,7 @@ from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.files.schema import did_you_mean, read_document
 from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import load_file, load_text
-from toolkit.licensing.names import KnownName, Resemblance, known_names, mentioned, resemblance
+from toolkit.licensing.names import KnownName, Resemblance, known_names, mentioned, organisations, resemblance
 from toolkit.licensing.terms import ModelPattern, Terms, TermsHead, body_shape, head_shape, make_head, make_terms
 from toolkit.licensing.vocabulary import Vocabulary, vocabulary
 
@@ -73,6 +73,11 @@ class Library:
     def known_names(self) -> tuple[KnownName, ...]:
         """The names in the catalogue by which other names show their base."""
         return known_names(self._texts)
+
+    @cached_property
+    def organisations(self) -> frozenset[str]:
+        """The organisations that the catalogue knows models of, in lower case."""
+        return organisations(self._texts)
 
     def resemblance(self, model: str) -> Resemblance | None:
         """The known model that a model's name shows, for works that name no base."""

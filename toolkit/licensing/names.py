@@ -36,6 +36,12 @@ class KnownName(NamedTuple):
     pattern: str
 
 
+def organisations(heads: Mapping[str, str]) -> frozenset[str]:
+    """The organisations whose models the catalogue knows, in lower case."""
+    patterns = (pattern for text in heads.values() for pattern in re.findall(_MATCH, text))
+    return frozenset(pattern.partition("/")[0].lower() for pattern in patterns)
+
+
 def known_names(heads: Mapping[str, str]) -> tuple[KnownName, ...]:
     """The names in the catalogue that are long enough to be told in other names."""
     # Terms of a service name its models, and nothing descends from those by its weights.
