@@ -90,7 +90,13 @@ class Rows:
 
 
 def comparable(outcome):
-    return (outcome.verdict, set(outcome.licenses), set(outcome.findings), set(outcome.obligations), set(outcome.questions))
+    return (
+        outcome.verdict,
+        set(outcome.licenses),
+        set(outcome.findings),
+        set(outcome.obligations),
+        set(outcome.questions),
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))

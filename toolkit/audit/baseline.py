@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,16 +66,17 @@ def read_baseline(path: Path, use: IntendedUse) -> Baseline:
     return Baseline(accepted)
 
 
-def baseline_lines(use: IntendedUse, entries: Iterator[tuple[Result, Item]]) -> Iterator[str]:
-    """A baseline file, one accepted item to a line so that a change of it reads well in a review."""
+def baseline_head(use: IntendedUse) -> str:
+    """The first line of a baseline file; entries follow, one to a line so that a change of it reads well in a review, and
+    then `]}`."""
     head = {"schema": SCHEMA, "tool": f"tk {toolkit.__version__}", "use": _stated(use)}
-    yield json.dumps(head, ensure_ascii=False)[:-1] + ', "accepted": ['
-    before = ""
-    for result, item in entries:
-        entry = {"model": result.id, "what": item.what, "license": item.license, "digest": digest(item, result.outcome)}
-        yield before + json.dumps(entry, ensure_ascii=False)
-        before = ","
-    yield "]}"
+    return json.dumps(head, ensure_ascii=False)[:-1] + ', "accepted": ['
+
+
+def baseline_entry(result: Result, item: Item) -> str:
+    """The entry that accepts one item of one model."""
+    entry = {"model": result.id, "what": item.what, "license": item.license, "digest": digest(item, result.outcome)}
+    return json.dumps(entry, ensure_ascii=False)
 
 
 def _stated(use: IntendedUse) -> dict[str, object]:

@@ -78,7 +78,7 @@ def _entries(path: Path) -> Iterator[tuple[int, str]]:
         for number, row in json_objects(path):
             column = column_of("id", row)
             if column is None:
-                raise TkError("has no id", where=f"{path}:{number}", hint="write {\"id\": \"org/name\"}")
+                raise TkError("has no id", where=f"{path}:{number}", hint='write {"id": "org/name"}')
             yield number, str(row[column]).strip()
         return
     try:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from toolkit.licensing.verdict import EXIT_CODES, Verdict
+from toolkit.licensing.verdict import EXIT_CODES, Finding, Verdict
 
 UNKNOWN = "unknown"
 
@@ -14,6 +14,9 @@ class Noted(NamedTuple):
     severity: str  # info | warning | error
     license: str | None
     level: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        return {"id": self.id, "severity": self.severity, "license": self.license}
 
 
 class Outcome(NamedTuple):
@@ -38,18 +41,16 @@ class Outcome(NamedTuple):
         return {
             "verdict": self.verdict,
             "effective_licenses": [{"id": identifier, "role": role} for identifier, role in self.licenses],
-            "findings": [
-                {"id": noted.id, "severity": noted.severity, "license": noted.license} for noted in self.findings
-            ],
+            "findings": [noted.to_json() for noted in self.findings],
             "obligations": list(self.obligations),
             "questions": list(self.questions),
         }
 
 
 class Words(NamedTuple):
-    """The text of a finding of one model, and the line that it speaks of."""
+    """A finding of one model with its own text, and the line that it speaks of."""
 
-    finding: str
+    noted: Noted
     text: str
     where: str | None
 
@@ -67,14 +68,15 @@ class Result(NamedTuple):
     revision: str | None = None
     words: tuple[Words, ...] = ()
 
-    def head(self) -> dict[str, object]:
-        """What names the model, as JSON."""
-        return {"id": self.id, "source": self.source, "revision": self.revision, "where": self.where}
+
+def noted(finding: Finding) -> Noted:
+    """A finding without its words."""
+    return Noted(finding.id, finding.severity, finding.license, finding.level)
 
 
 def outcome_of(verdict: Verdict) -> Outcome:
     """The outcome of a verdict."""
-    findings = (Noted(entry.id, entry.severity, entry.license, entry.level) for entry in verdict.findings)
+    findings = (noted(entry) for entry in verdict.findings)
     return Outcome(
         verdict=verdict.level,
         licenses=tuple(dict.fromkeys((entry.id, entry.role) for entry in verdict.effective)),

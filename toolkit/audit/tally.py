@@ -10,7 +10,6 @@ from typing import TypeVar
 from toolkit.audit.outcome import Outcome, Result
 from toolkit.licensing.verdict import LEVELS
 
-
 Key = TypeVar("Key")
 
 

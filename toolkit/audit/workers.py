@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from toolkit.audit.outcome import Noted, Outcome, Result, Words, outcome_of
+from toolkit.audit.outcome import Noted, Outcome, Result, Words, noted, outcome_of
 from toolkit.audit.sources import Found
 from toolkit.errors import TkError
 from toolkit.licensing.judge import Manner
@@ -77,19 +77,17 @@ def examine_found(found: Found, task: Task, access: Access) -> Result:
     except TkError as error:
         return _unread(found, error)
     outcome = outcome_of(examined.verdict)
-    words = tuple(Words(entry.id, entry.text, entry.where) for entry in examined.verdict.findings)
-    return Result(
-        found.id, snapshot.source, found.where, outcome, _roots(examined.works[0]), snapshot.revision, words
-    )
+    words = tuple(Words(noted(entry), entry.text, entry.where) for entry in examined.verdict.findings)
+    return Result(found.id, snapshot.source, found.where, outcome, _roots(examined.works[0]), snapshot.revision, words)
 
 
 def _unread(found: Found, error: TkError) -> Result:
-    noted = Noted("model-not-readable", "error", None, "needs-review")
+    unread = Noted("model-not-readable", "error", None, "needs-review")
     where = error.where or found.where
     source = "cache" if found.revision else "folder" if found.folder else "hub"
-    outcome = Outcome("needs-review", ((None, "model"),), (noted,), (), ())
+    outcome = Outcome("needs-review", ((None, "model"),), (unread,), (), ())
     return Result(found.id, source, found.where, outcome, (), found.revision,
-                  (Words(noted.id, f"{error.message}.", where),))  # fmt: skip
+                  (Words(unread, f"{error.message}.", where),))  # fmt: skip
 
 
 def _roots(work: Work) -> tuple[str, ...]:

@@ -35,12 +35,12 @@ class JudgedTable:
         self.outcomes = outcomes
         self.repeated = repeated
         # Line 1 of a CSV names the columns; of a Parquet file only the row can be told.
-        self._first_line = 2 if path.suffix == ".csv" else 1
+        self.first_line = 2 if path.suffix == ".csv" else 1
 
     def results(self, codes: Iterable[int] | None = None) -> Iterator[Result]:
         """The result of each row, or of the rows with some codes, in order."""
         pl = columnar_engine("a table of hub metadata")
-        rows = self.rows.with_row_index("row", offset=self._first_line)
+        rows = self.rows.with_row_index("row", offset=self.first_line)
         if codes is not None:
             rows = rows.filter(pl.col("code").is_in(list(codes)))
         for chunk in rows.iter_slices(_CHUNK_ROWS):

@@ -91,14 +91,16 @@ def graph_of(frame: pl.DataFrame, library: Library) -> Graph:
     rows = frame.height
     keys = pl.DataFrame({"key": frame["id"].str.to_lowercase()}).with_row_index("base")
     known = keys.unique("key", keep="first")
-    edges: list[pl.DataFrame] = []
+    edges: list[Any] = []
     nodes = [frame.select("id", *SIGNATURE)]
     height = rows
     while stated.height:
         met = stated.with_columns(key=pl.col("name").str.to_lowercase())
         new = met.join(known, on="key", how="anti").unique("key", keep="first", maintain_order=True)
         outside, further = _outside(pl, new["name"], lookup, height)
-        known = pl.concat([known, new.select(pl.int_range(height, height + pl.len(), dtype=pl.UInt32).alias("base"), "key")])
+        known = pl.concat(
+            [known, new.select(pl.int_range(height, height + pl.len(), dtype=pl.UInt32).alias("base"), "key")]
+        )
         edges.append(met.join(known, on="key").select("work", "base"))
         nodes.append(outside)
         height += outside.height
@@ -160,4 +162,3 @@ def _names(pl: Any, bases: pl.DataFrame) -> pl.DataFrame:
         plain = {name: plain_name(name) for name in addressed["name"].unique()}
         long = long.with_columns(pl.col("name").replace(plain))
     return long.filter(pl.col("name") != "")
-

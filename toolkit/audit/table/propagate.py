@@ -3,6 +3,7 @@ left, which is cycles, what descends from them, and chains of great length."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit.audit.polars_extra import columnar_engine
@@ -66,7 +67,7 @@ def _with_signatures(pl: Any, graph: Graph) -> pl.DataFrame:
 def _code(pl: Any, codes: pl.Series, ready: pl.DataFrame, nodes: pl.DataFrame, states: States) -> pl.Series:
     """The codes with those of the nodes that are ready: each different (signature, bases) is concluded once."""
     alike = ready.select("signature", "bases").unique(maintain_order=True)
-    new = [states.add(signature, lambda at=signature: nodes.row(at, named=True), map(int, bases.split()))
+    new = [states.add(signature, partial(nodes.row, signature, named=True), map(int, bases.split()))
            for signature, bases in alike.iter_rows()]  # fmt: skip
     alike = alike.with_columns(pl.Series("code", new, dtype=pl.UInt32))
     coded = ready.join(alike, on=["signature", "bases"], how="left", maintain_order="left")
@@ -103,7 +104,7 @@ def _one_by_one(
                 coded[work] = states.intern(chains.work(work, ()), chains.works)
             else:
                 above = sorted({coded[base] for base in bases[work]})
-                coded[work] = states.add(signatures[work], lambda at=work: nodes.row(at, named=True), above)
+                coded[work] = states.add(signatures[work], partial(nodes.row, work, named=True), above)
         common = tuple(sorted(beyond)[:_MOST_ROOTS]) or (min(members),)
         ends.update(dict.fromkeys(component, common))
     further = [(work, root) for work in bases for root in ends[work]]

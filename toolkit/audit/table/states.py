@@ -46,7 +46,9 @@ class States:
         kept, size = [], 1
         for code in bases:
             if size + self._sizes[code] > _MOST_WORKS:
-                kept.append(self.missing(self.works[code].id, f"the lineage of {node['id']} was not followed to its end"))
+                kept.append(
+                    self.missing(self.works[code].id, f"the lineage of {node['id']} was not followed to its end")
+                )
                 size += 1
             else:
                 kept.append(self.works[code])
