@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from toolkit.audit.outcome import Noted, Outcome, Result, Words, noted, outcome_of
 from toolkit.audit.sources import Found
-from toolkit.errors import TkError
+from toolkit.errors import InvalidInput, TkError
 from toolkit.licensing.judge import Manner
 from toolkit.licensing.library import library
 from toolkit.licensing.lineage import Work
@@ -83,7 +83,7 @@ def examine_found(found: Found, task: Task, access: Access) -> Result:
 
 def _unread(found: Found, error: TkError) -> Result:
     unread = Noted("model-not-readable", "error", None, "needs-review")
-    where = error.where or found.where
+    where = error.problems[0].where if isinstance(error, InvalidInput) else error.where
     source = "cache" if found.revision else "folder" if found.folder else "hub"
     outcome = Outcome("needs-review", ((None, "model"),), (unread,), (), ())
     return Result(found.id, source, found.where, outcome, (), found.revision,

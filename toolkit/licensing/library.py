@@ -16,6 +16,7 @@ from toolkit.licensing.vocabulary import Vocabulary, vocabulary
 # `license:` values that say nothing: `license` is what TRL's generated cards carry.
 SAYS_NOTHING = frozenset({"", "license", "licence", "unknown", "none", "null", "n/a", "tbd"})
 SEE_NAME = frozenset({"other"})
+_MOST_ORGANISATIONS = 4096  # whose patterns are kept; a hub has a hundred times as many, and most have none
 
 
 class CatalogueMatch(NamedTuple):
@@ -111,16 +112,16 @@ class Library:
 
     def _known_of(self, organisation: str) -> tuple[CatalogueMatch, ...]:
         """The patterns that speak of an organisation's models, looked for once for each organisation."""
-        if known := self._of_organisation.get(organisation):
-            return known
-        known = tuple(
+        if (kept := self._of_organisation.get(organisation)) is not None:
+            return kept
+        if len(self._of_organisation) == _MOST_ORGANISATIONS:
+            self._of_organisation.clear()
+        known = self._of_organisation[organisation] = tuple(
             CatalogueMatch(head, pattern)
             for head in self._mentioning(f"match: {organisation}/")
             for pattern in head.models
             if pattern.match.lower().startswith(f"{organisation}/")
         )
-        if known:  # organisations without any are too many to keep
-            self._of_organisation[organisation] = known
         return known
 
     def _mentioning(self, words: str) -> list[TermsHead]:

@@ -13,9 +13,10 @@ from toolkit.audit.table.nodes import graph_of
 from toolkit.audit.table.propagate import settle
 from toolkit.audit.table.states import TABLE, States
 from toolkit.audit.tally import Tally
-from toolkit.licensing.judge import Manner, judge
+from toolkit.licensing.judge import Manner, judge_concluded
 from toolkit.licensing.library import Library
-from toolkit.licensing.lineage import Work
+from toolkit.licensing.lineage import Work, conclude
+from toolkit.licensing.reasoning import Judgement
 from toolkit.licensing.use import IntendedUse
 from toolkit.licensing.verdict import Target
 
@@ -73,9 +74,7 @@ def judge_table(
     states = States(library, role)
     settled = settle(graph, states)
     say(f"judging {len(states.works):,} different works")
-    outcomes = [
-        outcome_of(judge(Target(work.id, None, TABLE), (work, *beside), use, library, manner)) for work in states.works
-    ]
+    outcomes = _outcomes(states, use, library, manner, beside)
     own = settled.roots.filter((pl.col("work") < graph.rows) & (pl.col("work") != pl.col("root")))
     named = own.select("work", graph.nodes["id"].gather(own["root"]).alias("roots"))
     roots = named.group_by("work").agg(pl.col("roots").sort())
@@ -86,3 +85,20 @@ def judge_table(
         .drop("work")
     )
     return JudgedTable(path, rows, outcomes, graph.repeated)
+
+
+def _outcomes(
+    states: States, use: IntendedUse, library: Library, manner: Manner, beside: tuple[Work, ...]
+) -> list[Outcome]:
+    """The outcome of each different work. Its licences stand in the order of their ids: works that differ in nothing but
+    which of them is their own share it."""
+    besides = [conclude(work, library) for work in beside]
+    judged: dict[object, Judgement] = {}
+    outcomes = []
+    for work, concluded in zip(states.works, states.conclusions, strict=True):
+        target = Target(work.id, None, TABLE)
+        works, conclusions = (work, *beside), [concluded, *besides]
+        outcome = outcome_of(judge_concluded(target, works, conclusions, use, library, manner, judged))
+        licenses = sorted(outcome.licenses, key=lambda entry: (entry[0] is None, entry))
+        outcomes.append(outcome._replace(licenses=tuple(licenses)))
+    return outcomes

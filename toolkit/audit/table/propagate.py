@@ -101,7 +101,9 @@ def _one_by_one(
         for work in component:
             if cyclic:
                 chains = Chains(nodes, bases, members, coded, states)
-                coded[work] = states.intern(chains.work(work, ()), chains.works)
+                read = chains.work(work, ())
+                families = states.library.words.families_of([member.id for member in read.lineage()])
+                coded[work] = states.intern(read, chains.works, frozenset(families))
             else:
                 above = sorted({coded[base] for base in bases[work]})
                 coded[work] = states.add(signatures[work], partial(nodes.row, work, named=True), above)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from toolkit.audit.outcome import noted
 from toolkit.audit.table.columns import SEPARATOR
 from toolkit.audit.table.nodes import CATALOGUED, MISSING, NAMED, ROW
 from toolkit.licensing.library import Library
-from toolkit.licensing.lineage import Work, conclude
+from toolkit.licensing.lineage import Conclusion, Work, conclude
 from toolkit.models.lineage import named_after
 
 TABLE = "table"
@@ -29,7 +30,10 @@ class States:
         self.library = library
         self.role = role  # of the target of the use and of what it descends from; None: as each work says
         self.works: list[Work] = []
+        self.conclusions: list[Conclusion] = []
+        self._of_work: dict[int, Conclusion] = {}  # by identity: works are large, and those kept here stay
         self._sizes: list[int] = []
+        self._families: list[frozenset[str]] = []
         self._codes: dict[object, int] = {}
         self._added: dict[tuple[int, ...], int] = {}
 
@@ -44,33 +48,41 @@ class States:
 
     def _conclude(self, node: Mapping[str, object], bases: tuple[int, ...]) -> int:
         kept, size = [], 1
+        families = {*str(node["families"]).split()}
         for code in bases:
+            families |= self._families[code]
             if size + self._sizes[code] > _MOST_WORKS:
-                kept.append(
-                    self.missing(self.works[code].id, f"the lineage of {node['id']} was not followed to its end")
-                )
+                problem = f"the lineage of {node['id']} was not followed to its end"
+                kept.append(self.missing(self.works[code].id, problem))
                 size += 1
             else:
                 kept.append(self.works[code])
                 size += self._sizes[code]
-        return self.intern(self.work(node, tuple(kept)), size)
+        return self.intern(self.work(node, tuple(kept)), size, frozenset(families))
 
-    def intern(self, work: Work, size: int) -> int:
-        """The code of a work, `size` being the number of works in its lineage."""
+    def intern(self, work: Work, size: int, families: frozenset[str]) -> int:
+        """The code of a work. `size` is the number of works in its lineage, `families` are those of their names."""
+        concluded = conclude(work, self.library, self._concluded)
         lineage = list(work.lineage())
-        concluded = conclude(work, self.library)
         key = (
-            tuple(dict.fromkeys((entry.id, entry.role) for entry in concluded.effective)),
-            frozenset((entry.id, entry.severity, entry.license, entry.level) for entry in concluded.findings),
-            frozenset(self.library.words.families_of([member.id for member in lineage])),
+            frozenset((entry.id, entry.role) for entry in concluded.effective),
+            frozenset(noted(finding) for finding in concluded.findings),
+            families,
             frozenset(mode for member in lineage for mode in member.modalities or ()),
             any(member.problem for member in lineage),
         )
         code = self._codes.setdefault(key, len(self.works))
         if code == len(self.works):
             self.works.append(work)
+            self.conclusions.append(concluded)
+            self._of_work[id(work)] = concluded
             self._sizes.append(size)
+            self._families.append(families)
         return code
+
+    def _concluded(self, base: Work) -> Conclusion:
+        """The conclusion of a base: most are works that are kept here."""
+        return self._of_work.get(id(base)) or conclude(base, self.library, self._concluded)
 
     def work(self, node: Mapping[str, object], bases: tuple[Work, ...]) -> Work:
         """A node as a work of a lineage, as `toolkit.models.lineage` would read it from the files themselves."""

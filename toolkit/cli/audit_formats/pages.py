@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import click
+
 from toolkit.audit.audited import Audit, Audited
 from toolkit.cli.audit_formats.streams import whole
 
@@ -45,4 +47,5 @@ class _Page:
         else:
             from toolkit.cli.audit_formats.text import audit_text
 
-            self.stream.write(audit_text(audit, self.use) + "\n")
+            text = audit_text(audit, self.use)
+            self.stream.write((text if self.stream.isatty() else click.unstyle(text)) + "\n")

@@ -19,6 +19,7 @@ from toolkit.cli.formats.places import read_place
 from toolkit.cli.formats.sarif import SCHEMA
 from toolkit.cli.verdict_text import LEVEL_WORDS
 from toolkit.licensing.findings import FINDINGS
+from toolkit.models.resolve import PAPERS_OF_A_MODEL
 
 if TYPE_CHECKING:
     from toolkit.audit.table.judged import JudgedTable
@@ -70,10 +71,10 @@ class _Sarif:
     ) -> None:
         rule = prefix + item.what
         index, _ = self.rules.setdefault(rule, (len(self.rules), says))
-        place = read_place(where) or read_place(audited.result.where)
+        place = read_place(where) or read_place(_file_of(audited.result.where))
         location = {"artifactLocation": {"uri": place.uri if place else "."},
                     "region": {"startLine": place.line if place else 1}}  # fmt: skip
-        fingerprint = f"{audited.result.id} {item} {digest(item, audited.result.outcome)}"
+        fingerprint = f"{audited.result.id} {item} {digest(item, audited.result.outcome)} {place.uri if place else ''}"
         entry: dict[str, Any] = {
             "ruleId": rule, "ruleIndex": index, "level": level,
             "message": {"text": f"{audited.result.id}: {text}"},
@@ -84,3 +85,9 @@ class _Sarif:
             entry["baselineState"] = "new" if item in audited.new else "unchanged"
         self.stream.write(self.before + json.dumps(entry, ensure_ascii=False))
         self.before = ",\n"
+
+
+def _file_of(where: str) -> str:
+    """The place of a model, a folder's being the first file in it that speaks: code scanning shows files only."""
+    folder = Path(where)
+    return next((str(folder / name) for name in PAPERS_OF_A_MODEL if (folder / name).is_file()), where)
