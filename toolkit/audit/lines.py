@@ -38,6 +38,12 @@ def speaks(columns: Iterable[str]) -> bool:
     return any(column_of(ours, columns) is not None for ours in SPEAKING)
 
 
+def no_identity(where: str, columns: list[str]) -> TkError:
+    """The one sentence for a table, or a row of one, that names no model."""
+    shown = ", ".join(columns[:12]) or "none"
+    return TkError(f"no column of hub ids; its columns are {shown}", where=where, hint="call one of them id")
+
+
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line, object) of JSON lines. Raises TkError with the line for one that is no object."""
     with path.open("rb") as file:
@@ -78,7 +84,7 @@ def _entries(path: Path) -> Iterator[tuple[int, str]]:
         for number, row in json_objects(path):
             column = column_of("id", row)
             if column is None:
-                raise TkError("has no id", where=f"{path}:{number}", hint='write {"id": "org/name"}')
+                raise no_identity(f"{path}:{number}", list(row))
             yield number, str(row[column]).strip()
         return
     try:

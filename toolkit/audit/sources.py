@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from toolkit.audit.lines import column_of, csv_header, json_objects, listed_ids, speaks
+from toolkit.audit.lines import column_of, csv_header, json_objects, listed_ids, no_identity, speaks
 from toolkit.errors import TkError
 from toolkit.models.reference import Reference
 from toolkit.models.resolve import is_model
 
 DEEPEST = 4  # levels of folders below a PATH in which models are looked for
+_FIRST_ROWS = 100  # of JSON lines, whose keys tell a list from a table
 _CACHED = "models--"
 _CONFIGURED = ("config.json", "adapter_config.json", "model_index.json")
 
@@ -56,34 +58,35 @@ def source_of(path: Path) -> Source:
     elif path.suffix == ".csv":
         columns = csv_header(path)
     elif path.suffix in (".jsonl", ".ndjson"):
-        columns = list(next(json_objects(path), (0, {"id": None}))[1])
+        columns = list({key: None for _, row in islice(json_objects(path), _FIRST_ROWS) for key in row} or ["id"])
     else:
         return Source(path, "ids")
     if column_of("id", columns) is None:
-        raise no_identity(path, columns)
-    return Source(path, "table" if speaks(columns) or path.suffix == ".parquet" else "ids")
-
-
-def no_identity(path: Path, columns: list[str]) -> TkError:
-    """The one sentence for a table without a column of ids."""
-    shown = ", ".join(columns[:12]) or "none"
-    return TkError(f"no column of hub ids; its columns are {shown}", where=str(path), hint="call one of them id")
+        raise no_identity(str(path), columns)
+    if path.suffix == ".parquet" and not speaks(columns):
+        raise TkError("says nothing of its models but their ids", where=str(path),
+                      hint="write the ids as text, one a line, and each model is looked for by itself")  # fmt: skip
+    return Source(path, "table" if speaks(columns) else "ids")
 
 
 def models_of(source: Source, *, prefix: bool) -> Iterator[Found]:
     """The models of a folder, cache or list, as they are met. `prefix` puts the PATH before ids, where several PATHs
     may hold the same. Raises TkError when a folder holds none, and for lines that are no hub ids."""
-    if source.kind == "ids":
-        for line, reference in listed_ids(source.path):
-            yield Found(reference.id, f"{source.path}:{line}", reference=reference)
-        return
+    finders = {"models": _folders, "cache": _cached, "ids": _listed}
     empty = True
-    for found in _cached(source.path) if source.kind == "cache" else _folders(source.path):
+    for found in finders[source.kind](source.path):
         empty = False
         yield found._replace(id=f"{source.path}/{found.id}") if prefix and source.kind == "models" else found
+    if empty and source.kind == "ids":
+        raise TkError("names no model", where=str(source.path), hint="write one id such as org/name a line")
     if empty:
         raise TkError("holds no model", where=str(source.path),
                       hint="a model is a folder with README.md, config.json or adapter_config.json")  # fmt: skip
+
+
+def _listed(path: Path) -> Iterator[Found]:
+    for line, reference in listed_ids(path):
+        yield Found(reference.id, f"{path}:{line}", reference=reference)
 
 
 def _folders(root: Path) -> Iterator[Found]:

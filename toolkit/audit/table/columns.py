@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.audit.lines import column_of, json_objects
+from toolkit.audit.lines import column_of, json_objects, no_identity
 from toolkit.audit.polars_extra import columnar_engine
 from toolkit.errors import TkError
 
@@ -32,6 +32,8 @@ def read_table(path: Path) -> pl.DataFrame:
     Raises TkError when the file is not what its name says, has no column of ids, or a row has no id.
     """
     pl = columnar_engine("a table of hub metadata")
+    if path.suffix == ".csv":
+        _check_fields(path)
     try:
         if path.suffix in (".jsonl", ".ndjson"):
             frame = pl.concat(
@@ -42,7 +44,9 @@ def read_table(path: Path) -> pl.DataFrame:
             raw = _columns(pl, lazy)
             frame = _normalised(pl, raw, raw.collect_schema()).collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
-        raise TkError(f"cannot be read as {path.suffix[1:]}: {_reason(error)}", where=_where(path)) from error
+        raise TkError(f"cannot be read as {path.suffix[1:]}: {_reason(error)}", where=str(path)) from error
+    if not frame.height:
+        raise TkError("has no rows", where=str(path))
     nameless = frame.select(pl.arg_where(pl.col("id").is_null() | (pl.col("id") == ""))).to_series()
     if len(nameless):
         raise TkError(f"row {nameless[0] + 1} has no id", where=str(path), hint="every model needs its hub id")
@@ -139,7 +143,9 @@ def _json_batches(pl: Any, path: Path) -> Iterator[pl.DataFrame]:
     """The rows of JSON lines in batches: rows differ in shape, which a columnar reader would refuse."""
     columns: dict[str, list[Any]] = {name: [] for name in ("id", *_LISTS, *_PLAIN)}
     types = {name: pl.String if name == "id" else pl.List(pl.String) for name in columns}
-    for _, row in json_objects(path):
+    for line, row in json_objects(path):
+        if column_of("id", row) is None:
+            raise no_identity(f"{path}:{line}", list(row))
         for name, value in _row(row).items():
             columns[name].append(value)
         if len(columns["id"]) == _BATCH_ROWS:
@@ -149,7 +155,6 @@ def _json_batches(pl: Any, path: Path) -> Iterator[pl.DataFrame]:
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    identity = column_of("id", row)
     values: dict[str, Any] = {name: _as_texts(row[column]) if (column := column_of(name, row)) is not None else []
                               for name in (*_LISTS, *_PLAIN)}  # fmt: skip
     column = column_of("card_data", row)
@@ -162,7 +167,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(card, dict):
         for key, ours in _CARD_KEYS.items():
             values[ours] = [*values[ours], *_as_texts(card.get(key))]
-    return {"id": str(row[identity]).strip() if identity is not None else None, **values}
+    return {"id": str(row[column_of("id", row) or ""]).strip(), **values}
 
 
 def _as_texts(value: Any) -> list[str]:
@@ -175,16 +180,17 @@ def _reason(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _where(path: Path) -> str:
-    """The file, and in a CSV the first line whose number of fields is not the header's."""
-    if path.suffix != ".csv":
-        return str(path)
+def _check_fields(path: Path) -> None:
+    """Raise TkError for the first line of a CSV whose fields are not the header's: a row cut short would lose its base."""
     import csv
 
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
-        width = len(next(reader, []))
-        for row in reader:
-            if row and len(row) != width:
-                return f"{path}:{reader.line_num}"
-    return str(path)
+        try:
+            width = len(next(reader))
+            for row in reader:
+                if row and len(row) != width:
+                    text = f"has {len(row)} fields, and the header {width}"
+                    raise TkError(text, where=f"{path}:{reader.line_num}", hint="quote fields that hold commas")
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise TkError("is not a CSV in UTF-8", where=f"{path}:{reader.line_num + 1}") from error

@@ -3,7 +3,8 @@ to bases, and read chain by chain."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from toolkit.audit.table.states import States
@@ -12,8 +13,7 @@ from toolkit.licensing.lineage import Work
 if TYPE_CHECKING:
     import polars as pl
 
-_DEEPEST = 16  # works of a chain within one cycle
-_MOST_WORKS = 200
+_FOLLOWED = 5  # works of a cycle whose chains are followed one by one: their number grows as a factorial
 
 
 def components(edges: Mapping[int, Sequence[int]]) -> Iterator[list[int]]:
@@ -55,39 +55,67 @@ def components(edges: Mapping[int, Sequence[int]]) -> Iterator[list[int]]:
                     yield component
 
 
-class Chains:
-    """A work on a cycle with everything that it descends from. A chain ends where it would come to a work again."""
+class Cycles:
+    """Settles components one after the other into `coded`, the codes of what they lead to being there already."""
 
     def __init__(
         self,
         nodes: pl.DataFrame,
         bases: Mapping[int, Sequence[int]],
-        members: frozenset[int],
-        coded: Mapping[int, int],
+        signatures: Mapping[int, int],
+        coded: dict[int, int],
         states: States,
     ) -> None:
         self.nodes = nodes
         self.bases = bases
-        self.members = members
+        self.signatures = signatures
         self.coded = coded
         self.states = states
-        self.works = 0
 
-    def work(self, node: int, above: tuple[int, ...]) -> Work:
-        """A node of the cycle as a work; `above` are the nodes that led here."""
-        self.works += 1
+    def settle(self, component: Sequence[int]) -> None:
+        """Give each work of a component its code."""
+        members = frozenset(component)
+        if len(component) == 1 and component[0] not in self.bases[component[0]]:
+            self._add(component[0], members, ())
+        elif len(component) <= _FOLLOWED:
+            for work in component:
+                self._follow(work, members)
+        else:
+            self._take_together(component, members)
+
+    def _add(self, node: int, members: frozenset[int], further: Iterable[int]) -> int:
+        """A work with its bases outside the component, and with what has these codes."""
+        outside = {self.coded[base] for base in self.bases[node] if base not in members}
+        read = partial(self.nodes.row, node, named=True)
+        code = self.coded[node] = self.states.add(self.signatures[node], read, sorted(outside.union(further)))
+        return code
+
+    def _follow(self, node: int, members: frozenset[int]) -> None:
+        """A work of a small cycle, each chain of it ending where it would come to a work again."""
+        read = self._chain(node, members, ())
+        lineage = list(read.lineage())
+        families = self.states.library.words.families_of([member.id for member in lineage])
+        self.coded[node] = self.states.intern(read, len(lineage), frozenset(families))
+
+    def _chain(self, node: int, members: frozenset[int], above: tuple[int, ...]) -> Work:
         row: dict[str, Any] = self.nodes.row(node, named=True)
-        return self.states.work(row, tuple(self._bases(node, row["id"], (*above, node))))
-
-    def _bases(self, node: int, led_here: str, chain: tuple[int, ...]) -> Iterator[Work]:
+        bases = []
         for base in self.bases[node]:
-            if base not in self.members:
-                yield self.states.works[self.coded[base]]
-                continue
-            name = self.nodes.item(base, "id")
-            if base in chain:
-                yield self.states.missing(name, f"{led_here} names {name} as its base, which descends from it")
-            elif len(chain) > _DEEPEST or self.works >= _MOST_WORKS:
-                yield self.states.missing(name, f"the lineage goes on beyond {name}; it was not followed")
+            if base not in members:
+                bases.append(self.states.works[self.coded[base]])
+            elif base in (*above, node):
+                name = self.nodes.item(base, "id")
+                problem = f"{row['id']} names {name} as its base, which descends from it"
+                bases.append(self.states.missing(name, problem))
             else:
-                yield self.work(base, chain)
+                bases.append(self._chain(base, members, (*above, node)))
+        return self.states.work(row, tuple(bases))
+
+    def _take_together(self, component: Sequence[int], members: frozenset[int]) -> None:
+        """Works of a cycle with too many ways through it: each descends from all, and from something that is not found."""
+        name = self.nodes.item(component[0], "id")
+        families = frozenset(self.states.library.words.families_of([name]))
+        lost = self.states.intern(self.states.missing(name, f"{name} and others descend from themselves"), 1, families)
+        alone = {self._add(node, members, ()) for node in component}
+        for node in component:
+            self._add(node, members, (*alone, lost))

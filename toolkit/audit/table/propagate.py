@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit.audit.polars_extra import columnar_engine
-from toolkit.audit.table.cycles import Chains, components
+from toolkit.audit.table.cycles import Cycles, components
 from toolkit.audit.table.nodes import SIGNATURE, Graph
 from toolkit.audit.table.states import States
 
@@ -94,19 +94,11 @@ def _one_by_one(
     ends: dict[int, tuple[int, ...]] = {}
     for work, root in roots.join(outside, left_on="work", right_on="base", how="semi").iter_rows():
         ends[work] = (*ends.get(work, ()), root)
+    reader = Cycles(nodes, bases, signatures, coded, states)
     for component in components(bases):
+        reader.settle(component)
         members = frozenset(component)
-        cyclic = len(component) > 1 or component[0] in bases[component[0]]
         beyond = {root for work in component for base in bases[work] if base not in members for root in ends[base]}
-        for work in component:
-            if cyclic:
-                chains = Chains(nodes, bases, members, coded, states)
-                read = chains.work(work, ())
-                families = states.library.words.families_of([member.id for member in read.lineage()])
-                coded[work] = states.intern(read, chains.works, frozenset(families))
-            else:
-                above = sorted({coded[base] for base in bases[work]})
-                coded[work] = states.add(signatures[work], partial(nodes.row, work, named=True), above)
         common = tuple(sorted(beyond)[:_MOST_ROOTS]) or (min(members),)
         ends.update(dict.fromkeys(component, common))
     further = [(work, root) for work in bases for root in ends[work]]

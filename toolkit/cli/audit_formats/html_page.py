@@ -15,7 +15,11 @@ from toolkit.licensing.verdict import LEVELS
 from toolkit.licensing.vocabulary import vocabulary
 
 _MOST_MODELS = 1000  # in the table of what fails; more make a page that no browser scrolls well
-_MOST_ROWS = 50
+_MOST_ROWS = 25
+_NAVIGATION = (
+    '<nav aria-label="Parts of this page"><a href="#licences">Licences</a> <a href="#findings">Findings</a> '
+    '<a href="#lineages">Lineages</a> <a href="#what-fails">What fails</a></nav>'
+)
 _STYLE = """
 :root {
   color-scheme: light dark;
@@ -43,6 +47,8 @@ p { margin: .4rem 0; }
 .verdicts li { flex: 1 1 10rem; background: var(--pane); border-radius: .4rem; padding: .6rem .9rem; }
 .verdicts li { border-left: 5px solid var(--line); }
 .verdicts b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
+nav { margin: 1.25rem 0 0; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; }
+a { color: inherit; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
@@ -80,8 +86,7 @@ def _body(audit: Audit, use: IntendedUse, title: str) -> Iterator[str]:
     yield f'<h1>{title}</h1>\n<p class="soft">For {escape(use_words(use))}.</p>'
     yield f"<p><strong>{escape(fails_in_words(audit))}</strong></p>"
     yield _verdicts(tally.verdicts())
-    yield _models(audit)
-    yield from _gone(audit)
+    yield _NAVIGATION
     licenses = [(_code(name), _number(models)) for name, models in tally.licenses().items()]
     yield _table("Licences", "A model may be under several.", ("Licence", "Models"), licenses)
     findings = [
@@ -96,6 +101,8 @@ def _body(audit: Audit, use: IntendedUse, title: str) -> Iterator[str]:
     ]
     heads = ("Root base", "Models", *(LEVEL_WORDS[level] for level in LEVELS))
     yield _table("Lineages", "Models by the work at the end of their lineage.", heads, lineages)
+    yield _models(audit)
+    yield from _gone(audit)
     yield (
         f"<footer>Made by tk {toolkit.__version__}, licence data {escape(vocabulary().version)}. "
         "Not legal advice: check the clauses.</footer>"
@@ -117,11 +124,10 @@ def _verdicts(counts: dict[str, int]) -> str:
 def _models(audit: Audit) -> str:
     shown = audit.shown(_MOST_MODELS)
     rows = [_model(audited) for audited in shown]
-    said = "Worst first."
+    said = "Worst first." if audit.baseline is None else "What was not accepted before, worst first."
     if audit.new > len(shown):
         said = f"The first {len(shown):,} of {audit.new:,}, worst first; <code>--format jsonl</code> has every model."
-    title = "What fails" if audit.baseline is None else "What fails and is new"
-    return _table(title, said, ("Model", "Verdict", "Licences", "Because", "Where"), rows, most=_MOST_MODELS)
+    return _table("What fails", said, ("Model", "Verdict", "Licences", "Because", "Where"), rows, most=_MOST_MODELS)
 
 
 def _model(audited: Audited) -> tuple[str, ...]:
@@ -142,8 +148,9 @@ def _table(
     title: str, said: str, heads: Iterable[str], rows: Sequence[tuple[str, ...]], *, most: int = _MOST_ROWS
 ) -> str:
     """A titled table of cells that are HTML, no longer than `most` rows and saying so; nothing when it has none."""
+    anchor = title.lower().replace(" ", "-")
     if not rows:
-        return ""
+        return f'<h2 id="{anchor}">{escape(title)}</h2>\n<p>None.</p>'
     if len(rows) > most:
         said = f"{said} The first {most:,} of {len(rows):,}.".strip()
     numbers = ' class="number"'
@@ -156,7 +163,7 @@ def _table(
     )
     caption = f"<caption>{said}</caption>" if said else ""
     return (
-        f'<h2>{escape(title)}</h2>\n<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}">'
+        f'<h2 id="{anchor}">{escape(title)}</h2>\n<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}">'
         f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>"
     )
 

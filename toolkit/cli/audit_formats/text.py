@@ -31,6 +31,8 @@ def fails_in_words(audit: Audit) -> str:
     """How many models fail, and what a baseline makes of them."""
     if not audit.fails.named:
         return "Nothing fails, as asked (--fail-on none)."
+    if not audit.failing:
+        return f"Nothing fails of {counted(audit.tally.models, 'model')}."
     said = f"{counted(audit.failing, 'model')} of {audit.tally.models:,} fail{'s' if audit.failing == 1 else ''}"
     if audit.baseline is None:
         return f"{said}."
