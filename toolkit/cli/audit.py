@@ -30,7 +30,8 @@ INTERRUPTED = 130
 @policy_options
 @offline_option
 @click.option("--fail-on", multiple=True, metavar="WHAT[,WHAT...]",
-              help="Verdicts, ids of findings, error, warning, or none.  [default: every verdict that is no leave]")  # fmt: skip
+              help="Verdicts, ids of findings, error, warning, or none.  "
+              "[default: prohibited,needs-separate-license,needs-review]")  # fmt: skip
 @click.option("--baseline", type=click.Path(path_type=Path), help="Accepted findings: only what is new fails.")
 @click.option("--write-baseline", type=click.Path(path_type=Path), help="Accept what fails now, into this file.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes that read models.  [default: one for each core]")

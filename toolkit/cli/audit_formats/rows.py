@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from toolkit.audit.audited import Audit, Audited
 from toolkit.cli.audit_formats.streams import growing, whole
-from toolkit.cli.audit_formats.summary import ModelLines, summary
+from toolkit.cli.audit_formats.summary import SCHEMA, ModelLines, summary
 
 if TYPE_CHECKING:
     from toolkit.audit.table.judged import JudgedTable
@@ -64,15 +64,17 @@ class _Json(_Lines):
     def __init__(self, stream: IO[str], use: IntendedUse) -> None:
         super().__init__(stream)
         self.use = use
-        self.before = '{"models": [\n'
+        self.before = "\n"
+        stream.write(f'{{"schema": "{SCHEMA}", "models": [')
 
     def add(self, audited: Audited) -> None:
         self.stream.write(self.before + self.lines.line(audited))
         self.before = ",\n"
 
     def end(self, audit: Audit) -> None:
-        head = self.before if self.before.startswith("{") else "\n"
-        self.stream.write(head + "], " + json.dumps(summary(audit, self.use), indent=2, ensure_ascii=False)[1:] + "\n")
+        self.stream.write(
+            '\n], "summary": ' + json.dumps(summary(audit, self.use), indent=2, ensure_ascii=False) + "}\n"
+        )
 
 
 class _Csv(_Rows):

@@ -14,9 +14,9 @@ from toolkit.audit.audited import Audit, Audited
 from toolkit.audit.failing import Item, digest
 from toolkit.audit.outcome import Words
 from toolkit.cli.audit_formats.streams import whole
-from toolkit.cli.audit_formats.summary import summary
+from toolkit.cli.audit_formats.summary import SCHEMA, summary
 from toolkit.cli.formats.places import read_place
-from toolkit.cli.formats.sarif import SCHEMA
+from toolkit.cli.formats.sarif import SCHEMA as SARIF_SCHEMA
 from toolkit.cli.verdict_text import LEVEL_WORDS
 from toolkit.licensing.findings import FINDINGS
 from toolkit.models.resolve import PAPERS_OF_A_MODEL
@@ -42,7 +42,7 @@ class _Sarif:
         self.use = use
         self.rules: dict[str, tuple[int, str]] = {}  # (position, what it says)
         self.before = "\n"
-        stream.write(f'{{"$schema": "{SCHEMA}", "version": "2.1.0", "runs": [{{"results": [')
+        stream.write(f'{{"$schema": "{SARIF_SCHEMA}", "version": "2.1.0", "runs": [{{"results": [')
 
     def add(self, audited: Audited) -> None:
         result, outcome = audited.result, audited.result.outcome
@@ -63,7 +63,7 @@ class _Sarif:
     def end(self, audit: Audit) -> None:
         rules = [{"id": name, "shortDescription": {"text": says}} for name, (_, says) in self.rules.items()]
         driver = {"name": "tk", "version": toolkit.__version__, "rules": rules}
-        rest = {"tool": {"driver": driver}, "properties": summary(audit, self.use)}
+        rest = {"tool": {"driver": driver}, "properties": {"schema": SCHEMA, **summary(audit, self.use)}}
         self.stream.write("], " + json.dumps(rest, ensure_ascii=False)[1:] + "]}\n")
 
     def _write(

@@ -17,7 +17,6 @@ def summary(audit: Audit, use: IntendedUse) -> dict[str, object]:
     """Counts by verdict, licence, finding and lineage, what fails, and which accepted findings are gone."""
     tally = audit.tally
     return {
-        "schema": SCHEMA,
         "use": use.to_json(),
         "models": tally.models,
         "verdicts": tally.verdicts(),
