@@ -12,6 +12,7 @@ from toolkit.audit.table.judged import judge_table
 from toolkit.licensing.judge import Manner, judge
 from toolkit.licensing.library import library
 from toolkit.licensing.lineage import Work
+from toolkit.licensing.policy import Policy, Waiver
 from toolkit.licensing.use import DatasetUse, IntendedUse, OutputsTrain
 from toolkit.licensing.verdict import Target
 from toolkit.models.lineage import companions, named_after, role_of_target
@@ -19,7 +20,7 @@ from toolkit.models.resolve import Access
 
 LIBRARY = library()
 NAMES = ["Qwen/Qwen2.5-3B", "meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "nobody/lost",
-         "someone/Qwen2.5-3B-Instruct-GGUF", "TheirOrg/Llama-2-7b-chat", "https://huggingface.co/Qwen/Qwen2.5-7B"]  # fmt: skip
+         "someone/Qwen2.5-3B-Instruct-GGUF", "TheirOrg/Llama-2-7b-chat", "theirs/Llama-3.1-8B-of-ours", "meta-llama/Llama-2-7b-hf", "https://huggingface.co/Qwen/Qwen2.5-7B"]  # fmt: skip
 LICENSES = ["mit", "apache-2.0", "llama3.1", "other", "cc-by-nc-4.0", "unknown", "made-up-1.0", None]
 USES = [
     IntendedUse(distribution="internal", commercial=True),
@@ -57,6 +58,8 @@ class Rows:
 
     def work(self, name: str, above: tuple[str, ...] = ()) -> Work:
         key = name.lower()
+        if "*" in name:  # a pattern of the catalogue, shown by a name
+            return Work(name, self.role or "model", "catalogue")
         if key in above:
             return Work(name, self.role or "model", "missing", problem="descends from itself")
         row = self.rows.get(key)
@@ -99,17 +102,28 @@ def comparable(outcome):
     )
 
 
-@pytest.mark.parametrize("seed", range(6))
+def manner_of(seed):
+    """Strict at times, and at times under a policy that waives a rule for some works only."""
+    waivers = [
+        Waiver("qwen-research-2024", "use-not-granted", "A", "why", "2099-01-01", "an agreement", works=works)
+        for works in [("Qwen/Qwen2.5-3B",), ("acme/m1", "acme/m2", "acme/m7", "acme/m9")]
+    ]
+    review = Waiver("any", "no-license-declared", "A", "why", "2099-01-01", works=("acme/m0",))
+    policy = Policy("policy.yaml", denied=("cc-by-nc-4.0",), waivers=(*waivers, review))
+    return Manner(strict=seed % 3 == 0, policy=policy if seed % 2 else None, today="2027-01-01")
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_a_table_by_columns_equals_its_rows_one_by_one(seed, tmp_path):
     table = random_table(seed)
     path = tmp_path / "hub.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in table))
-    use = USES[seed % len(USES)]
+    use, manner = USES[seed % len(USES)], manner_of(seed)
     role = role_of_target(use)
     beside = companions(use, Access(LIBRARY, offline=True))
-    judged = judge_table(path, use, LIBRARY, Manner(strict=seed % 3 == 0), role, beside, lambda _: None)
+    judged = judge_table(path, use, LIBRARY, manner, role, beside, lambda _: None)
     works = Rows(table, role)
     for result in judged.results():
         one = (works.work(result.id), *beside)
-        alone = outcome_of(judge(Target(result.id, None, "table"), one, use, LIBRARY, Manner(strict=seed % 3 == 0)))
+        alone = outcome_of(judge(Target(result.id, None, "table"), one, use, LIBRARY, manner))
         assert comparable(result.outcome) == comparable(alone), result.id

@@ -116,7 +116,9 @@ def _judgements(
                 )
                 judged[*key, families] = said
             findings = [_reaching(finding, work) for finding in said.findings] if work.through_data else said.findings
-            under = tuple(sorted({other.work for side in conclusions for other in side.effective if other.id == entry.id}))
+            under = tuple(
+                sorted({other.work for side in conclusions for other in side.effective if other.id == entry.id})
+            )
             findings = [finding._replace(works=under) for finding in findings]
             questions = [question._replace(works=under) for question in said.questions]
             result.append(replace(said, findings=findings, questions=questions))

@@ -51,7 +51,7 @@ def known_names(heads: Mapping[str, str]) -> tuple[KnownName, ...]:
     return tuple(name for name in names if len(name.literal) >= 4)
 
 
-def resemblance(name: str, known: Iterable[KnownName]) -> Resemblance | None:
+def resemblance(name: str, names: Iterable[KnownName]) -> Resemblance | None:
     """The known model that a name is made after, by the longest pattern of the catalogue in it.
 
     `acme/Qwen2.5-3B-Instruct-GGUF` is made after `Qwen/Qwen2.5-3B*`, and `Qwen/Qwen2.5-3B-Instruct` is taken for its
@@ -60,7 +60,7 @@ def resemblance(name: str, known: Iterable[KnownName]) -> Resemblance | None:
     short = name.rstrip("/").rpartition("/")[2]
     lower = short.lower()
     best: tuple[int, str, int] | None = None
-    for literal, pattern in known:
+    for literal, pattern in names:
         if literal not in lower:
             continue
         at = _at_a_boundary(lower, literal, whole="*" not in pattern)

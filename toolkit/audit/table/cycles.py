@@ -85,9 +85,9 @@ class Cycles:
 
     def _add(self, node: int, members: frozenset[int], further: Iterable[int]) -> int:
         """A work with its bases outside the component, and with what has these codes."""
-        outside = {self.coded[base] for base in self.bases[node] if base not in members}
+        outside = [self.coded[base] for base in self.bases[node] if base not in members]
         read = partial(self.nodes.row, node, named=True)
-        code = self.coded[node] = self.states.add(self.signatures[node], read, sorted(outside.union(further)))
+        code = self.coded[node] = self.states.add(self.signatures[node], read, [*outside, *further])
         return code
 
     def _follow(self, node: int, members: frozenset[int]) -> None:

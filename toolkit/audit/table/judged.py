@@ -69,9 +69,10 @@ def judge_table(
     say(f"reading {path}")
     frame = read_table(path)
     say(f"following the bases of {frame.height:,} models")
-    graph = graph_of(frame, library)
+    waived = frozenset(work for waiver in (manner.policy.waivers if manner.policy else ()) for work in waiver.works)
+    graph = graph_of(frame, library, waived)
     del frame
-    states = States(library, role)
+    states = States(library, role, waived)
     settled = settle(graph, states)
     say(f"judging {len(states.works):,} different works")
     outcomes = _outcomes(states, use, library, manner, beside)

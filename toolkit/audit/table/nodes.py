@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 # Whether a node is a row, or why it is a work although it is none.
-ROW, CATALOGUED, NAMED, MISSING = "row", "catalogue", "name", "missing"
-SIGNATURE = ("kind", "declared", "name", "catalogue", "families", "pipeline", "adapter", "by_name")
+ROW, CATALOGUED, PATTERN, NAMED, MISSING = "row", "catalogue", "pattern", "name", "missing"
+# `waived` is the work's own id where a waiver of the policy names it: such a work is like no other.
+SIGNATURE = ("kind", "declared", "name", "catalogue", "families", "pipeline", "adapter", "by_name", "waived")
 
 
 class Graph(NamedTuple):
@@ -35,8 +36,9 @@ class Graph(NamedTuple):
 class Lookup:
     """What the library knows of names. Only names that its words occur in are asked for one by one."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, waived: frozenset[str]) -> None:
         self.library = library
+        self._waived = sorted(waived)
         self.pl = columnar_engine("a table of hub metadata")
         self._literals = [name.literal for name in library.known_names]
         self._organisations = sorted(library.organisations)
@@ -59,6 +61,11 @@ class Lookup:
         of = self.library.words.families_of
         return self.pl.Series("families", [" ".join(of([name])) if ask else ""
                                            for name, ask in zip(names, wanted, strict=True)])  # fmt: skip
+
+    def waived(self) -> Any:
+        """Column `id` where a waiver names the work, else empty."""
+        pl = self.pl
+        return pl.when(pl.col("id").is_in(self._waived)).then("id").otherwise(pl.lit("")).alias("waived")
 
     def _asked(
         self, names: pl.Series, wanted: pl.Series, ask: Callable[[str], tuple[str, list[str]] | None], column: str
@@ -83,9 +90,9 @@ class Lookup:
         return ("shown", [shown[0]]) if shown else None
 
 
-def graph_of(frame: pl.DataFrame, library: Library) -> Graph:
-    """The works and edges of a table as `read_table` gives it."""
-    lookup = Lookup(library)
+def graph_of(frame: pl.DataFrame, library: Library, waived: frozenset[str]) -> Graph:
+    """The works and edges of a table as `read_table` gives it; `waived` are the works that waivers name."""
+    lookup = Lookup(library, waived)
     pl = lookup.pl
     frame, stated = _with_edges(pl, frame, lookup)
     rows = frame.height
@@ -125,7 +132,7 @@ def _with_edges(pl: Any, frame: pl.DataFrame, lookup: Lookup) -> tuple[pl.DataFr
         .join(shown.select("at", "by_name"), on="at", how="left", maintain_order="left")
         .with_columns(
             pl.lit(ROW).alias("kind"), lookup.families(frame["id"]), pl.col("catalogue").fill_null(""),
-            pl.col("by_name").is_not_null(),
+            pl.col("by_name").is_not_null(), lookup.waived(),
         )
     )  # fmt: skip
     inherited = _names(pl, pl.concat([catalogued.select("at", "bases"), shown.select("at", "bases")]))
@@ -134,8 +141,11 @@ def _with_edges(pl: Any, frame: pl.DataFrame, lookup: Lookup) -> tuple[pl.DataFr
 
 def _outside(pl: Any, names: pl.Series, lookup: Lookup, height: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Works that are no rows, with their own bases; `height` is the position that the first of them takes."""
-    catalogued = lookup.catalogued(names)
-    shown = lookup.resembling(names).join(catalogued, on="at", how="anti")
+    # A pattern of the catalogue, which a name showed, stands for a model of it and says nothing further.
+    model = pl.when(pl.col("name").str.contains("*", literal=True)).then(pl.lit("")).otherwise("name")
+    models = names.to_frame("name").select(model.alias("name")).to_series()
+    catalogued = lookup.catalogued(models)
+    shown = lookup.resembling(models).join(catalogued, on="at", how="anti")
     nodes = (
         pl.DataFrame({"id": names})
         .with_row_index("at")
@@ -143,11 +153,12 @@ def _outside(pl: Any, names: pl.Series, lookup: Lookup, height: int) -> tuple[pl
         .join(shown.select("at", "by_name"), on="at", how="left", maintain_order="left")
         .select(
             "id",
-            pl.when(pl.col("catalogue").is_not_null()).then(pl.lit(CATALOGUED))
+            pl.when(pl.col("id").str.contains("*", literal=True)).then(pl.lit(PATTERN))
+            .when(pl.col("catalogue").is_not_null()).then(pl.lit(CATALOGUED))
             .when(pl.col("by_name").is_not_null()).then(pl.lit(NAMED)).otherwise(pl.lit(MISSING)).alias("kind"),
             pl.lit("").alias("declared"), pl.lit(None, pl.String).alias("name"), pl.col("catalogue").fill_null(""),
             lookup.families(names), pl.lit(None, pl.String).alias("pipeline"), pl.lit(False).alias("adapter"),
-            pl.col("by_name").is_not_null(),
+            pl.col("by_name").is_not_null(), lookup.waived(),
         )
     )  # fmt: skip
     further = _names(pl, pl.concat([catalogued.select("at", "bases"), shown.select("at", "bases")]))

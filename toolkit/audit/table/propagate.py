@@ -39,7 +39,7 @@ def settle(graph: Graph, states: States) -> Settled:
     for _ in range(_MOST_LEVELS):
         settled = pending.with_columns(code=codes.gather(pending["base"]))
         known = settled.group_by("work").agg(
-            pl.col("code").is_not_null().all().alias("known"), pl.col("code").unique().sort().cast(pl.String)
+            pl.col("code").is_not_null().all().alias("known"), pl.col("code").sort().cast(pl.String)
         ).filter("known")  # fmt: skip
         if not known.height:
             break
