@@ -50,10 +50,12 @@ def test_what_goes_into_a_base_tells_works_apart(outcomes):
 
 
 def test_the_family_of_a_base_tells_merges_apart(outcomes):
-    one = [{"id": name, "license": "llama2"} for name in ("acme/Llama-2-ours", "acme/Llama-2-theirs", "acme/nameless")]
+    root = {"id": "acme/root", "license": "llama2"}  # a stated base, so that no name has to show one
+    names = ("acme/Llama-2-ours", "acme/Llama-2-theirs", "acme/nameless")
+    one = [{"id": name, "license": "llama2", "base_model": "acme/root"} for name in names]
     merges = [{"id": f"acme/merge-{number}", "license": "llama2", "base_model": ["acme/Llama-2-ours", other]}
               for number, other in enumerate(["acme/Llama-2-theirs", "acme/nameless"])]  # fmt: skip
-    judged = outcomes(*one, *merges)
+    judged = outcomes(root, *one, *merges)
     assert "merge-under-an-output-ban" not in found(judged["acme/merge-0"])
     assert "merge-under-an-output-ban" in found(judged["acme/merge-1"])
 

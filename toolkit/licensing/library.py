@@ -16,7 +16,7 @@ from toolkit.licensing.vocabulary import Vocabulary, vocabulary
 # `license:` values that say nothing: `license` is what TRL's generated cards carry.
 SAYS_NOTHING = frozenset({"", "license", "licence", "unknown", "none", "null", "n/a", "tbd"})
 SEE_NAME = frozenset({"other"})
-_MOST_ORGANISATIONS = 4096  # whose patterns are kept; a hub has a hundred times as many, and most have none
+_MOST_KEPT = 4096  # answers about declarations and organisations; a hub has a hundred times as many
 
 
 class CatalogueMatch(NamedTuple):
@@ -39,6 +39,7 @@ class Library:
         self._heads: dict[str, TermsHead] = {}
         self._terms: dict[str, Terms] = {}
         self._of_organisation: dict[str, tuple[CatalogueMatch, ...]] = {}
+        self._meant: dict[tuple[str, str | None], list[TermsHead]] = {}
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -98,9 +99,17 @@ class Library:
     def candidates(self, key: str, name: str | None = None) -> list[TermsHead]:
         """Every licence that a declaration may mean: publishers give one name to several texts."""
         wanted = key.strip().lower()
-        if wanted in SEE_NAME:
-            return self._by_name((name or "").strip().lower())
-        return self._by_key(wanted) or self._by_name(wanted) or self._by_spelling(wanted)
+        said = (name or "").strip().lower() if wanted in SEE_NAME else None
+        kept = self._meant.get((wanted, said))
+        if kept is None:
+            if len(self._meant) == _MOST_KEPT:
+                self._meant.clear()
+            if said is None:
+                kept = self._by_key(wanted) or self._by_name(wanted) or self._by_spelling(wanted)
+            else:
+                kept = self._by_name(said)
+            self._meant[wanted, said] = kept
+        return kept
 
     def catalogued(self, model: str) -> tuple[CatalogueMatch, ...]:
         """What the catalogue knows of a hub id: the licences whose most specific pattern matches it."""
@@ -114,7 +123,7 @@ class Library:
         """The patterns that speak of an organisation's models, looked for once for each organisation."""
         if (kept := self._of_organisation.get(organisation)) is not None:
             return kept
-        if len(self._of_organisation) == _MOST_ORGANISATIONS:
+        if len(self._of_organisation) == _MOST_KEPT:
             self._of_organisation.clear()
         known = self._of_organisation[organisation] = tuple(
             CatalogueMatch(head, pattern)
