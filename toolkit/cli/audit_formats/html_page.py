@@ -153,11 +153,14 @@ def _table(
         return f'<h2 id="{anchor}">{escape(title)}</h2>\n<p>None.</p>'
     if len(rows) > most:
         said = f"{said} The first {most:,} of {len(rows):,}.".strip()
-    numbers = ' class="number"'
-    head = "".join(f'<th scope="col">{escape(text[:1].upper() + text[1:])}</th>' for text in heads)
+    aligned = [' class="number"' if cell.replace(",", "").isdigit() else "" for cell in rows[0]]
+    head = "".join(
+        f'<th scope="col"{how}>{escape(text[:1].upper() + text[1:])}</th>'
+        for text, how in zip(heads, aligned, strict=True)
+    )
     body = "".join(
         f'<tr><th scope="row">{first}</th>'
-        + "".join(f"<td{numbers if cell.replace(',', '').isdigit() else ''}>{cell}</td>" for cell in rest)
+        + "".join(f"<td{how}>{cell}</td>" for cell, how in zip(rest, aligned[1:], strict=True))
         + "</tr>\n"
         for first, *rest in rows[:most]
     )
