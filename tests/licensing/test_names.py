@@ -3,7 +3,7 @@
 import pytest
 
 from toolkit.licensing.library import library
-from toolkit.licensing.names import mentioned, resemblance
+from toolkit.licensing.names import known_names, mentioned, resemblance
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_name_that_shows_none_is_left_alone(name):
 
 def test_the_longest_pattern_wins():
     heads = {"short": "\nsubject: model\n - {match: org/Big-*}", "long": "\nsubject: model\n - {match: org/Big-3B*}"}
-    assert resemblance("acme/Big-3B-GGUF", heads).pattern == "org/Big-3B*"
+    assert resemblance("acme/Big-3B-GGUF", known_names(heads)).pattern == "org/Big-3B*"
 
 
 HEADS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 from toolkit.licensing.constraints import ALWAYS, leaves
@@ -85,15 +86,19 @@ def against_siblings(
     for base, _, licenses in bases if len(bases) > 1 else ():
         for identifier in dict.fromkeys(entry.id for entry in licenses if entry.id):
             for rule in library.terms(identifier).rules:
+                if rule.kind != "prohibition":
+                    continue
                 kin = {
                     name for leaf in leaves(rule.when) if leaf.operand == "outputs_family" for name in _many(leaf.value)
                 }
+                if not kin:
+                    continue
                 strangers = [
                     other
                     for other, names, _ in bases
                     if other != base and not kin & {*library.words.families_of(names)}
                 ]
-                if rule.kind == "prohibition" and kin and strangers:
+                if strangers:
                     text = (
                         f"{work} merges {base} with {', '.join(strangers)}. {rule.summary} Whether a merge improves the "
                         "other model in that sense is for a person to say."
@@ -107,6 +112,7 @@ def _many(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+@cache
 def asks(identifier: str, library: Library) -> frozenset[str]:
     """The facts on which a licence, or a policy that it incorporates, withholds or forbids something."""
     documents = [identifier, *(policy for policy, _ in library.head(identifier).incorporates if policy in library.ids)]

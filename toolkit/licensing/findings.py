@@ -17,6 +17,7 @@ FINDINGS = {
     "license-text-not-recognised": "a licence file holds no licence that is known here",
     "lineage-by-name": "a work names no base; its name shows one",
     "merge-under-an-output-ban": "a merge joins a model whose licence bans improving models of other families",
+    "model-not-readable": "the files of a model could not be read, so nothing is known of it",
     "no-license-declared": "a work declares no licence",
     "openai-output": "a data set holds output of OpenAI's services, whose terms bind whoever used the service",
     "non-commercial-effect-on-weights-unsettled": "whether weights carry the non-commercial terms of their data is unsettled",

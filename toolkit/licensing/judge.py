@@ -5,6 +5,7 @@ give the same verdict.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import toolkit
@@ -37,10 +38,23 @@ def judge(
     target: Target, works: tuple[Work, ...], use: IntendedUse, library: Library, manner: Manner = PLAINLY
 ) -> Verdict:
     """The verdict of a use over the works it touches (the target and its lineage, data sets, a student's base)."""
-    conclusions = [conclude(work, library) for work in works]
+    return judge_concluded(target, works, [conclude(work, library) for work in works], use, library, manner, {})
+
+
+def judge_concluded(
+    target: Target,
+    works: tuple[Work, ...],
+    conclusions: list[Conclusion],
+    use: IntendedUse,
+    library: Library,
+    manner: Manner,
+    judged: dict[object, Judgement],
+) -> Verdict:
+    """As `judge`, from conclusions drawn before. `judged` keeps what each licence says to this use, library and manner, for
+    whoever judges many works."""
     effective = tuple(dict.fromkeys(entry for conclusion in conclusions for entry in conclusion.effective))
     findings = [finding for conclusion in conclusions for finding in conclusion.findings]
-    judgements = _judgements(works, conclusions, use, library, manner)
+    judgements = _judgements(works, conclusions, use, library, manner, judged)
     findings += [finding for judgement in judgements for finding in judgement.findings]
     obligations = _each_once(owed for judgement in judgements for owed in judgement.obligations)
     findings += planned_findings(obligations, effective, use, library)
@@ -74,7 +88,12 @@ def judge(
 
 
 def _judgements(
-    works: tuple[Work, ...], conclusions: list[Conclusion], use: IntendedUse, library: Library, manner: Manner
+    works: tuple[Work, ...],
+    conclusions: list[Conclusion],
+    use: IntendedUse,
+    library: Library,
+    manner: Manner,
+    judged: dict[object, Judgement],
 ) -> list[Judgement]:
     """Each licence once in each role that it plays in a work's lineage."""
     families = _families(works, use, library)
@@ -88,19 +107,21 @@ def _judgements(
             if entry.id is None or key in seen:
                 continue
             seen.add(key)
-            acts = acts_of(entry.role, use, through_data=work.through_data)
-            terms = library.terms(entry.id)
-            judgement = judge_terms(
-                terms, entry.role, acts, facts, library, strict=manner.strict, explain=manner.explain
-            )
-            if work.through_data:
-                judgement.findings = [_reaching(finding, work) for finding in judgement.findings]
+            said = judged.get((*key, families))
+            if said is None:
+                acts = acts_of(entry.role, use, through_data=work.through_data)
+                terms = library.terms(entry.id)
+                said = judge_terms(
+                    terms, entry.role, acts, facts, library, strict=manner.strict, explain=manner.explain
+                )
+                judged[*key, families] = said
+            findings = [_reaching(finding, work) for finding in said.findings] if work.through_data else said.findings
             under = tuple(
                 sorted({other.work for side in conclusions for other in side.effective if other.id == entry.id})
             )
-            judgement.findings = [finding._replace(works=under) for finding in judgement.findings]
-            judgement.questions = [question._replace(works=under) for question in judgement.questions]
-            result.append(judgement)
+            findings = [finding._replace(works=under) for finding in findings]
+            questions = [question._replace(works=under) for question in said.questions]
+            result.append(replace(said, findings=findings, questions=questions))
     return result
 
 

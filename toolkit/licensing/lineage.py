@@ -4,7 +4,7 @@ Pure: reading cards and resolving bases belongs to `toolkit.models`; here the re
 removes a base's licence, and a work about which nothing is known stays in the lineage as unknown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from toolkit.licensing.comparison import against_bases, against_body, against_files, against_siblings
@@ -64,9 +64,10 @@ class Conclusion(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def conclude(work: Work, library: Library) -> Conclusion:
-    """The effective licences of a work and of everything it descends from, each licence of each work once."""
-    bases = [conclude(base, library) for base in work.bases]
+def conclude(work: Work, library: Library, of_base: Callable[[Work], Conclusion] | None = None) -> Conclusion:
+    """The effective licences of a work and of everything it descends from, each licence of each work once. `of_base` gives
+    the conclusion of a base where it was drawn before."""
+    bases = [of_base(base) if of_base else conclude(base, library) for base in work.bases]
     own, findings = _own(work, {entry.id for base in bases for entry in base.effective if entry.id}, library)
     effective = list(own)
     for inherited in bases:

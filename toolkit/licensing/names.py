@@ -4,7 +4,7 @@ Both read the heads of licence files as text and parse none of them: they run in
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 # Patterns are compiled when first used: a check that needs none should not pay for them.
@@ -29,7 +29,29 @@ class Resemblance(NamedTuple):
     base: str
 
 
-def resemblance(name: str, heads: Mapping[str, str]) -> Resemblance | None:
+class KnownName(NamedTuple):
+    """The words of a catalogue pattern by which other names show it: lower case, up to its first `*`."""
+
+    literal: str
+    pattern: str
+
+
+def organisations(heads: Mapping[str, str]) -> frozenset[str]:
+    """The organisations whose models the catalogue knows, in lower case."""
+    patterns = (pattern for text in heads.values() for pattern in re.findall(_MATCH, text))
+    return frozenset(pattern.partition("/")[0].lower() for pattern in patterns)
+
+
+def known_names(heads: Mapping[str, str]) -> tuple[KnownName, ...]:
+    """The names in the catalogue that are long enough to be told in other names."""
+    # Terms of a service name its models, and nothing descends from those by its weights.
+    of_models = (text for text in heads.values() if "\nsubject: model" in text)
+    patterns = (pattern for text in of_models for pattern in re.findall(_MATCH, text))
+    names = (KnownName(pattern.partition("/")[2].partition("*")[0].lower(), pattern) for pattern in patterns)
+    return tuple(name for name in names if len(name.literal) >= 4)
+
+
+def resemblance(name: str, names: Iterable[KnownName]) -> Resemblance | None:
     """The known model that a name is made after, by the longest pattern of the catalogue in it.
 
     `acme/Qwen2.5-3B-Instruct-GGUF` is made after `Qwen/Qwen2.5-3B*`, and `Qwen/Qwen2.5-3B-Instruct` is taken for its
@@ -38,17 +60,12 @@ def resemblance(name: str, heads: Mapping[str, str]) -> Resemblance | None:
     short = name.rstrip("/").rpartition("/")[2]
     lower = short.lower()
     best: tuple[int, str, int] | None = None
-    for text in heads.values():
-        if "\nsubject: model" not in text:
-            continue  # terms of a service name its models, and nothing descends from those by its weights
-        for pattern in re.findall(_MATCH, text):
-            known = pattern.partition("/")[2]
-            literal = known.partition("*")[0].lower()
-            if len(literal) < 4 or literal not in lower:
-                continue
-            at = _at_a_boundary(lower, literal, whole="*" not in known)
-            if at is not None and (at == 0 or any(letter.isdigit() for letter in literal)):
-                best = max(best or (0, "", 0), (len(literal), pattern, at))
+    for literal, pattern in names:
+        if literal not in lower:
+            continue
+        at = _at_a_boundary(lower, literal, whole="*" not in pattern)
+        if at is not None and (at == 0 or any(letter.isdigit() for letter in literal)):
+            best = max(best or (0, "", 0), (len(literal), pattern, at))
     if best is None:
         return None
     length, pattern, at = best

@@ -15,17 +15,20 @@ from toolkit.models.embedded_bases import folder_with_weights, shipped_folder
 from toolkit.models.reference import Reference
 from toolkit.models.snapshot import Snapshot
 
-PAPERS = ("README.md", "config.json", "adapter_config.json", *LICENSE_FILES)
+PAPERS_OF_A_MODEL = ("README.md", "config.json", "adapter_config.json")
+PAPERS = (*PAPERS_OF_A_MODEL, *LICENSE_FILES)
 WEIGHTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*")
 _UNUSED = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*")
 
 
 class Access(NamedTuple):
-    """What a resolution may do: use the network, and read the whole model rather than its papers."""
+    """What a resolution may do: use the network, and read the whole model rather than its papers. A hub id is looked for
+    below the folders of `registries` first, as `org/name`, `org--name` or in the layout of the hub's cache."""
 
     library: Library
     offline: bool = False
     weights: bool = False
+    registries: tuple[Path, ...] = ()
 
 
 def offline_by_environment() -> bool:
@@ -43,6 +46,9 @@ def resolve(reference: Reference, access: Access) -> Snapshot:
         return Snapshot(reference.id, None, "embedded", folder)
     if reference.kind == "folder":
         return Snapshot(reference.name, None, "folder", Path(reference.name).expanduser())
+    for registry in access.registries:
+        if found := _from_registry(reference, registry):
+            return found
     if cached := _from_cache(reference, access.weights):
         return cached
     if access.offline or offline_by_environment():
@@ -61,9 +67,11 @@ def hub_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def cached_folder(name: str, kind: str = "models", revision: str | None = None) -> Path | None:
+def cached_folder(
+    name: str, kind: str = "models", revision: str | None = None, *, cache: Path | None = None
+) -> Path | None:
     """The folder of a snapshot in the hub cache, of a model or of a data set; None when it is not there."""
-    store = hub_cache() / (f"{kind}--" + name.replace("/", "--"))
+    store = (cache or hub_cache()) / (f"{kind}--" + name.replace("/", "--"))
     wanted = revision or "main"
     pointer = store / "refs" / wanted
     commit = pointer.read_text().strip() if pointer.is_file() else wanted
@@ -71,11 +79,23 @@ def cached_folder(name: str, kind: str = "models", revision: str | None = None) 
     return folder if folder.is_dir() else None
 
 
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds what a model says of itself."""
+    return any((folder / name).is_file() for name in PAPERS_OF_A_MODEL)
+
+
+def _from_registry(reference: Reference, registry: Path) -> Snapshot | None:
+    """A model of a registry on this machine, by the name that the hub has for it."""
+    for name in (reference.name, reference.name.replace("/", "--")):
+        if reference.revision is None and is_model(registry / name):
+            return Snapshot(reference.name, None, "folder", registry / name)
+    folder = cached_folder(reference.name, revision=reference.revision, cache=registry)
+    return Snapshot(reference.name, folder.name, "cache", folder) if folder and is_model(folder) else None
+
+
 def _from_cache(reference: Reference, weights: bool) -> Snapshot | None:
     folder = cached_folder(reference.name, revision=reference.revision)
-    if folder is None or (weights and not any(folder.glob("*.safetensors"))):
-        return None
-    if not any((folder / name).exists() for name in ("README.md", "config.json", "adapter_config.json")):
+    if folder is None or (weights and not any(folder.glob("*.safetensors"))) or not is_model(folder):
         return None
     return Snapshot(reference.name, folder.name, "cache", folder)
 
