@@ -1,12 +1,17 @@
 """The licence, notice and policy files beside a model, each told by its words, whatever its name or the card says."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.errors import TkError
 from toolkit.licensing.library import Library
 from toolkit.licensing.lineage import LicenseText
 from toolkit.models.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from toolkit.licensing.recognition.recognise import Recognition
 
 _POINTER_CHARACTERS = 400  # a file this short holds no licence: at most it says where one is
 _SHOWN_CHANGES = 3
@@ -67,10 +72,7 @@ def _recognised(name: str, text: str, library: Library, *, kind: str, embedded: 
     known = exact(text, folder)
     if known in library.ids:
         return [LicenseText(name, known, kind=_own_kind(str(known), kind, library))]
-    from toolkit.licensing.recognition.prints import fingerprints
-    from toolkit.licensing.recognition.recognise import recognise
-
-    found = recognise(text, fingerprints(folder), embedded=embedded)
+    found = _compared(text, folder, embedded=embedded)
     if found.id is None:
         return [] if embedded else [LicenseText(name, None, kind=kind)]
     if found.modified or found.id not in library.ids:
@@ -84,6 +86,15 @@ def _recognised(name: str, text: str, library: Library, *, kind: str, embedded: 
         for match in found.matches
         if match.id in library.ids
     ]
+
+
+@lru_cache(maxsize=256)
+def _compared(text: str, folder: Path, *, embedded: bool) -> "Recognition":
+    """The comparison of one text, kept: the models of a registry bring the same few texts again and again."""
+    from toolkit.licensing.recognition.prints import fingerprints
+    from toolkit.licensing.recognition.recognise import recognise
+
+    return recognise(text, fingerprints(folder), embedded=embedded)
 
 
 def _own_kind(identifier: str, kind: str, library: Library) -> str:

@@ -74,7 +74,9 @@ def test_building_twice_writes_the_same_and_removes_what_is_gone(tmp_path, inven
     assert {path.name: path.read_bytes() for path in target.iterdir()} == first
     (texts / "ferro-1.0.txt").unlink()
     build(texts, target)
-    assert sorted(path.name for path in target.iterdir()) == ["index.json", "plain-permission.json", "sketches.json"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        "index.json", "plain-permission.json", "plain.json", "sketches.json",
+    ]  # fmt: skip
 
 
 def test_a_folder_without_texts_is_refused(tmp_path):
