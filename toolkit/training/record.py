@@ -116,6 +116,7 @@ def build_record(
             "flops_formula": formula,
             "resumed_from_step": trained.resumed_from,
         },
+        "memory": memory_facts(plan.memory.peak_bytes, facts.peak_memory_bytes, facts.baseline_memory_bytes),
         "notes": list(facts.notes),
     }
     if data.held_out_source is not None:
@@ -137,6 +138,17 @@ def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, afte
         "before": before.to_json(),
         "after": after.to_json(),
         "samples": samples,
+    }
+
+
+def memory_facts(planned_bytes: int, peak_bytes: int, baseline_bytes: int) -> dict[str, object]:
+    """Planned and measured peak side by side. What the process held before the base was loaded (on a CPU: Python and
+    its libraries) is no part of the plan, and taken off; `error_percent` is above zero where more was needed."""
+    measured = peak_bytes - baseline_bytes
+    return {
+        "planned_peak_bytes": planned_bytes,
+        "measured_peak_bytes": measured,
+        "error_percent": round(100 * (measured / planned_bytes - 1), 2),
     }
 
 
