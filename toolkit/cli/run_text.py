@@ -40,8 +40,9 @@ def memory_line(record: Mapping[str, Any]) -> str:
         return (
             f"Memory: {size(metrics['peak_memory_bytes'])} at its peak, {size(metrics['planned_peak_bytes'])} planned"
         )
-    measured, planned = size(memory["measured_peak_bytes"]), size(memory["planned_peak_bytes"])
-    return f"Memory: {measured} at its peak, {planned} planned ({memory['error_percent']:+.1f} %)"
+    measured, planned = size(memory["measured_peak_bytes"]), size(memory["planned_peak_bytes_of_longest_row"])
+    words = f"{planned} planned for rows of {memory['longest_row_tokens']} tokens ({memory['error_percent']:+.1f} %)"
+    return f"Memory: {measured} at its peak, {words}; {size(memory['planned_peak_bytes'])} for the longest allowed"
 
 
 def _figure(value: float | None) -> str:

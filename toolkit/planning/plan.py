@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolkit.errors import InvalidInput
 from toolkit.planning.choices import (
@@ -15,7 +15,7 @@ from toolkit.planning.choices import (
     override_problems,
 )
 from toolkit.planning.duration import Prediction, predict
-from toolkit.planning.fitting import Demand, Fitting, best, micro_batches
+from toolkit.planning.fitting import Demand, Fitting, best, measure, micro_batches
 from toolkit.planning.gpu import Device
 from toolkit.planning.memory import MemoryEstimate, context_bytes
 from toolkit.planning.reasons import searched_choices
@@ -62,8 +62,21 @@ class Plan:
     fit: str
     suggestions: tuple[str, ...]
     trainable_parameters: int
-    gpus: int = 1
-    estimate: Prediction | None = None
+    gpus: int
+    estimate: Prediction | None
+    demand: Demand
+
+    def peak_bytes_at(self, length: int) -> int:
+        """Planned peak of the same run on rows of `length` tokens, such as the longest that the data really has."""
+        value = {name: choice.value for name, choice in self.choices.items()}
+        way = measure(
+            replace(self.demand, length=length),
+            str(value["adapter"]),
+            value["gradient_checkpointing"] is True,
+            int(str(value["micro_batch_size"])),
+            str(value["sharding"]),
+        )
+        return way.memory.peak_bytes
 
     def to_json(self) -> dict[str, object]:
         """The plan as `tk/plan/1`."""
@@ -130,6 +143,7 @@ def make_plan(
         trainable_parameters=shape.adapter_parameters(recipe.adapter.rank, targets),
         gpus=chosen.devices,
         estimate=predict(recipe, demand, chosen),
+        demand=demand,
     )
 
 

@@ -32,12 +32,14 @@ _SLOW_LINK = 32e9  # one way through a PCIe 4.0 x16 slot: what is assumed where 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """FLOP and bytes per second that a step gets, and in words what was assumed for them."""
+    """FLOP and bytes per second that a step gets, and in words what was assumed for them. A CPU `waits`: what it
+    dispatches it computes before the next."""
 
     flops: float
     bandwidth: float
     link: float
     launch_seconds: float
+    waits: bool
     assumed: str
 
 
@@ -116,9 +118,9 @@ class Step:
         """Predicted time of the forward and backward pass on one device."""
         products = max(self.flops / rates.flops, self.weight_traffic / rates.bandwidth)
         operations = LAYER_OPERATIONS_RECOMPUTED if self.checkpointing else LAYER_OPERATIONS
-        return max(
-            products + self.other_traffic / rates.bandwidth, operations * self.shape.layers * rates.launch_seconds
-        )
+        computing = products + self.other_traffic / rates.bandwidth
+        launching = operations * self.shape.layers * rates.launch_seconds
+        return computing + launching if rates.waits else max(computing, launching)
 
 
 def gather_seconds(shape: Shape, adapter: str, dtype: str, devices: int, rates: Rates) -> float:
@@ -159,6 +161,7 @@ def rates_of(device: Device) -> Rates | None:
         flops=tflops * 1e12 * share,
         bandwidth=bandwidth * BANDWIDTH_SHARE,
         link=(link or _SLOW_LINK) * BANDWIDTH_SHARE,
+        waits=device.kind == "cpu",
         launch_seconds=_LAUNCH_SECONDS.get(device.kind, _LAUNCH_SECONDS_ELSEWHERE),
         assumed=assumed,
     )

@@ -107,6 +107,16 @@ def hardware(device: str, name: str) -> dict[str, object]:
     return facts
 
 
+def import_trainer() -> None:
+    """Import what training imports, so that the memory of libraries is not taken for that of the run."""
+    import datasets
+    import peft
+    import trl
+
+    for library, name in ((datasets, "Dataset"), (peft, "get_peft_model"), (trl, "SFTTrainer"), (trl, "SFTConfig")):
+        getattr(library, name)  # trl imports what is asked for
+
+
 class PeakMemory:
     """The most memory a run held, in bytes: allocated on the device, or resident in main memory on a CPU.
 

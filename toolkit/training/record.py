@@ -116,7 +116,7 @@ def build_record(
             "flops_formula": formula,
             "resumed_from_step": trained.resumed_from,
         },
-        "memory": memory_facts(plan.memory.peak_bytes, facts.peak_memory_bytes, facts.baseline_memory_bytes),
+        "memory": memory_facts(plan, encoded, facts.peak_memory_bytes - facts.baseline_memory_bytes),
         "notes": list(facts.notes),
     }
     if data.held_out_source is not None:
@@ -141,14 +141,20 @@ def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, afte
     }
 
 
-def memory_facts(planned_bytes: int, peak_bytes: int, baseline_bytes: int) -> dict[str, object]:
-    """Planned and measured peak side by side. What the process held before the base was loaded (on a CPU: Python and
-    its libraries) is no part of the plan, and taken off; `error_percent` is above zero where more was needed."""
-    measured = peak_bytes - baseline_bytes
+def memory_facts(plan: Any, encoded: Encoded, measured_bytes: int) -> dict[str, object]:
+    """Planned and measured peak side by side, the plan's once for rows of max_length and once for the longest row that
+    there was. The latter is what was measured, so `error_percent` compares the two: above zero where more was needed.
+
+    `measured_bytes` leave out what the process held before the base was loaded (on a CPU: Python and its libraries).
+    """
+    longest = max(map(len, encoded.input_ids))
+    planned = plan.peak_bytes_at(longest)
     return {
-        "planned_peak_bytes": planned_bytes,
-        "measured_peak_bytes": measured,
-        "error_percent": round(100 * (measured / planned_bytes - 1), 2),
+        "planned_peak_bytes": plan.memory.peak_bytes,
+        "longest_row_tokens": longest,
+        "planned_peak_bytes_of_longest_row": planned,
+        "measured_peak_bytes": measured_bytes,
+        "error_percent": round(100 * (measured_bytes / planned - 1), 2),
     }
 
 

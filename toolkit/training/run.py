@@ -87,6 +87,7 @@ def finetune(
         _clear(run, overwrite=overwrite)
         checkpoint = resumable(run / "checkpoints", _identity(recipe, plan, base_files, data.source.sha256))
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
+        environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
         model = base.load_base(
