@@ -171,11 +171,12 @@ def best(demand: Demand) -> Fitting:
 
 
 def quickest(ways: Iterable[Fitting]) -> Fitting:
-    """The way of the least predicted time; of equals the one with least recomputation, then the largest micro-batch."""
+    """The way of the least predicted time; of equals the one without recomputation, without
+    sharding, and with the largest micro-batch."""
     listed = list(ways)
     least = min((way.seconds for way in listed if way.seconds is not None), default=None)
     equal = [way for way in listed if least is None or way.seconds is None or way.seconds <= least * _EQUAL]
-    return min(equal, key=lambda way: (way.checkpointing, -way.micro_batch, way.sharding == "fsdp2"))
+    return min(equal, key=lambda way: (way.checkpointing, way.sharding == "fsdp2", -way.micro_batch))
 
 
 def smallest(demand: Demand) -> Fitting:
