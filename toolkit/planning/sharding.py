@@ -44,9 +44,11 @@ def on_several(
             if name in parts:
                 parts[name] = -(-parts[name] // devices)
         outside, layer = gathered_bytes(shape, adapter, dtype, whole)
-        moving = parts.get("activations", 0) + parts.get("working_buffers", 0)
-        ahead = moving - (moving if kept_bytes is None else kept_bytes)
-        parts["communication_buffers"] = outside + max(2 * layer, 3 * layer - ahead)
+        kept = parts.get("activations", 0) if kept_bytes is None else kept_bytes
+        logits = parts.get("logits_and_loss", 0)  # no layer is gathered while they exist
+        moving = parts.get("activations", 0) + parts.get("working_buffers", 0) + logits
+        forward = 3 * layer + kept * (shape.layers - 1) // shape.layers - moving  # at the start of the last layer
+        parts["communication_buffers"] = outside + max(2 * layer - logits, forward, 0)
     parts = {name: size for name, size in parts.items() if size}
     return replace(estimate, peak_bytes=sum(parts.values()), parts=parts)
 
