@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.planning.planned import CPU, LLAMA_70B, chosen, planned, problems_of, seconds
+from toolkit.errors import TkError
 from toolkit.planning.gpu import GIB, named
+from toolkit.planning.prepare import require_fit
 
 
 def test_several_gpus_that_each_hold_the_run_get_a_copy_each() -> None:
@@ -75,3 +77,9 @@ def test_flash_attention_is_taken_where_it_is_asked_for_and_can_run() -> None:
 def test_8_bit_optimisers_rule_sharding_out_rather_than_fail_later() -> None:
     plan = planned("24GiB", LLAMA_70B, gpus=4, optimizer="adamw_8bit")
     assert (chosen(plan, "sharding"), plan.fit) == (("ddp",), "does-not-fit")
+
+
+def test_a_plan_for_several_gpus_is_not_started_on_one() -> None:
+    with pytest.raises(TkError, match=r"the plan takes 2 GPUs \(ddp\); tk finetune trains on one"):
+        require_fit(planned("A100 80GB", gpus=2), "recipes/x.yaml")
+    require_fit(planned("A100 80GB"), "recipes/x.yaml")

@@ -115,7 +115,7 @@ def _smaller_base(base: str, demand: Demand) -> Iterator[str]:
         length = min(demand.length, sibling.shape.max_positions)
         way = best(replace(demand, shape=sibling.shape, targets=targets, length=length))
         if way.fit != "does-not-fit":
-            name = _nearest(base, sibling)
+            name = _nearest(base, demand.length, sibling)
             size = f"{gib(way.memory.peak_bytes)} with {_NAMES[way.adapter]} ({way.fit})"
             yield f"{name} ({terms_of(name)}) takes {size}"
             return
@@ -129,6 +129,15 @@ def terms_of(name: str) -> str:
     return " or ".join(match.head.name for match in found) or "its licence is not in the catalogue"
 
 
-def _nearest(base: str, sibling: KnownBase) -> str:
-    """Of the ids that share a shape, the one most like the base's: Instruct for Instruct, Coder for Coder."""
-    return max(sibling.ids, key=lambda name: difflib.SequenceMatcher(None, base.lower(), name.lower()).ratio())
+def _nearest(base: str, length: int, sibling: KnownBase) -> str:
+    """Of the ids of one size that take rows of `length`, the one most like the base's: Instruct for Instruct, Coder
+    for Coder."""
+    same = [sibling, *siblings(sibling.ids[0])]
+    enough = min(length, sibling.shape.max_positions)
+    names = [
+        name
+        for other in same
+        if other.parameters == sibling.parameters and other.shape.max_positions >= enough
+        for name in other.ids
+    ]
+    return max(names, key=lambda name: difflib.SequenceMatcher(None, base.lower(), name.lower()).ratio())
