@@ -196,6 +196,15 @@ def test_amd_gpus_are_found_through_torch(monkeypatch: pytest.MonkeyPatch) -> No
     assert device.usable_bytes == 63 * GIB
 
 
+def test_of_unequal_gpus_that_torch_lists_the_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = stand_in("AMD Instinct MI210", 10, 2, hip="7.2")
+    torch.cuda.mem_get_info = lambda index: ((10 + 40 * index) * GIB, 64 * GIB)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    device = detect(machine(None))
+    assert (device.usable_bytes, device.in_a_group.usable_bytes) == (10 * GIB, 10 * GIB)
+    assert "one run takes the first" in device.source
+
+
 def test_ascend_npus_are_found_through_torch_npu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", stand_in("Ascend910B2", 60, 8))
     monkeypatch.setitem(sys.modules, "torch_npu", SimpleNamespace())

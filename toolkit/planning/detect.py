@@ -37,7 +37,7 @@ def detect(machine: Machine | None = None, *, ask_torch: bool = False) -> Device
         from toolkit.planning.torch_devices import ascend_devices, cuda_devices
 
         if devices := cuda_devices() or (ascend_devices() if ascend else []):
-            return together(devices)
+            return together(devices, roomiest=False)  # torch has its order already, and a process trains on the first
     if machine.system == "Darwin" and machine.processor == "arm64":
         return detect_apple(machine)
     return detect_cpu(machine)
@@ -63,14 +63,15 @@ def device_of(name: str | None, count: int | None = None, machine: Machine | Non
     return replace(device, count=count)
 
 
-def together(devices: Sequence[Device]) -> Device:
-    """Several devices as one value: the roomiest, their number, and the smallest where they differ."""
-    largest = max(devices, key=lambda device: device.usable_bytes)
+def together(devices: Sequence[Device], *, roomiest: bool = True) -> Device:
+    """Several devices as one value: the roomiest (or the first), their number, and the smallest where they differ."""
+    largest = max(devices, key=lambda device: device.usable_bytes) if roomiest else devices[0]
     smallest = min(devices, key=lambda device: device.usable_bytes)
     if len({(device.name, device.usable_bytes) for device in devices}) == 1:
         return replace(largest, count=len(devices))
     listed = ", ".join(f"{device.name} {device.usable_bytes / GIB:.1f} GiB" for device in devices)
-    source = f"{largest.source}; the GPUs differ ({listed}): one run takes the roomiest, a run on all the smallest"
+    which = "roomiest" if roomiest else "first"
+    source = f"{largest.source}; the GPUs differ ({listed}): one run takes the {which}, a run on all the smallest"
     return replace(largest, count=len(devices), source=source, smallest=smallest)
 
 

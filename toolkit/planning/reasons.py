@@ -53,7 +53,7 @@ def _sharding(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
         several = demand.device.count > 1
         found = f"one of the {demand.device.count} GPUs holds it; --gpus {demand.device.count} takes all"
         if chosen.fit == "does-not-fit":
-            found = f"nor do {demand.device.count} GPUs hold it"
+            found = f"{demand.device.count} GPUs together do not hold it either, or cannot share batch_size evenly"
         return Choice("none", ASKED if asked else found if several else "one device")
     peak = gib(chosen.memory.peak_bytes)
     if chosen.sharding == "ddp":

@@ -54,5 +54,4 @@ def _device(backend: Any, index: int, kind: str, source: str) -> Device:
         source=source + ("" if card else "; not in gpus.csv"),
         link_bytes=card.link_bytes if card else None,
         capability=capability,
-        visible=str(index) if kind != "npu" else None,
     )
