@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -123,15 +124,26 @@ def test_a_configuration_that_lacks_or_contradicts_is_one_clear_error(tk, tmp_pa
     assert done.stderr.count("Error") == 1
 
 
-def test_planning_imports_neither_torch_nor_the_hub_client():
+def loaded_by_a_plan(*options, **environment):
+    """Which heavy modules a plan has loaded at its end."""
     code = (
         "import sys, contextlib, io\n"
         "from toolkit.cli.main import main\n"
-        f"sys.argv = ['tk', 'plan', {RECIPE!r}, '--gpu', '24GiB']\n"
+        f"sys.argv = ['tk', 'plan', {RECIPE!r}, '--gpu', '24GiB', *{options!r}]\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
         "    main()\n"
         "heavy = {'torch', 'transformers', 'peft', 'trl', 'numpy', 'pydantic', 'huggingface_hub'}\n"
         "print(*sorted(heavy & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    proxies = {"http_proxy", "https_proxy", "all_proxy", "hf_hub_offline"}
+    env = {name: value for name, value in os.environ.items() if name.lower() not in proxies} | environment
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_planning_imports_neither_torch_nor_the_hub_client():
+    assert loaded_by_a_plan("--offline") == []
+
+
+def test_a_hub_out_of_reach_is_noticed_before_its_client_is_imported():
+    assert loaded_by_a_plan(HF_ENDPOINT="http://127.0.0.1:9") == []  # nothing listens on the discard port
