@@ -92,8 +92,10 @@ def _packing(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
         return Choice(False, "rows are padded to the longest of their micro-batch; packing spares that, if asked")
     padded = demand.rows.computed_tokens(chosen.micro_batch, packed=False)
     packed = demand.rows.computed_tokens(chosen.micro_batch, packed=True)
-    count = f"a micro-batch computes about {packed:,.0f} tokens instead of {padded:,.0f} with padding"
-    return Choice(chosen.packing, count if chosen.packing else f"{count}, which would not pay")
+    if chosen.packing:
+        return Choice(True, f"a micro-batch computes about {packed:,.0f} tokens instead of {padded:,.0f} with padding")
+    padding = 1 - chosen.micro_batch * demand.rows.tokens / demand.rows.count / padded
+    return Choice(False, f"about {padding:.0%} of what a micro-batch computes is padding; sparing that would not pay")
 
 
 def _micro_batch(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
