@@ -124,6 +124,13 @@ def test_a_configuration_that_lacks_or_contradicts_is_one_clear_error(tk, tmp_pa
     assert done.stderr.count("Error") == 1
 
 
+def test_a_probe_does_not_try_what_the_licence_forbids(tk):
+    settings = ("--set", "data.license=CC-BY-NC-4.0")
+    done = tk("plan", "recipes/embedded-qwen-lora.yaml", "--probe", "--gpu", "cpu", *settings)
+    assert done.returncode == 3
+    assert "Error" in done.stderr
+
+
 def loaded_by_a_plan(*options, **environment):
     """Which heavy modules a plan has loaded at its end."""
     code = (

@@ -115,13 +115,16 @@ def _print_bases(recipe: Recipe, device: Device, gpus: int | None, format_: str)
 
 
 def _probe(prepared: Prepared, recipe: str, offline: bool) -> Measured:
-    """Two steps of the plan with the base's real weights. No licence gate: nothing that comes out of it is kept."""
+    """Two steps of the plan with the base's real weights. What is forbidden is not tried either; an open question does
+    not stop a probe, of which nothing is kept."""
     from toolkit.models.reference import parse_reference
     from toolkit.models.resolve import resolve
+    from toolkit.planning.gate import grant
     from toolkit.planning.prepare import require_fit
     from toolkit.training.environment import prepare
     from toolkit.training.probe import probe
 
+    grant(prepared.examination.verdict, prepared.recipe, "a probe, of which nothing is kept")
     require_fit(prepared.plan, recipe)
     prepare(prepared.plan.device.visible)
     snapshot = resolve(parse_reference(prepared.recipe.base), access(offline, weights=True))
