@@ -44,7 +44,9 @@ def test_the_record_compares_with_the_plan_for_the_longest_row_there_was(papers:
 def test_the_error_is_shown_with_its_sign_and_old_records_are_still_read(papers: Papers) -> None:
     plan = papers(max_length=128)[2]
     memory = memory_facts(plan, Encoded([[1] * 64], [[1] * 64]), round(0.9 * plan.peak_bytes_at(64)))
-    assert "planned for rows of 64 tokens (-10.0 %)" in memory_line({"memory": memory})
+    line = memory_line({"memory": memory})
+    assert "resident at its peak" in line
+    assert "planned for rows of 64 tokens (-10.0 %)" in line
     old = {"metrics": {"peak_memory_bytes": 2**30, "planned_peak_bytes": 2**31}}
     assert memory_line(old) == "Memory: 1.00 GiB at its peak, 2.00 GiB planned"
 

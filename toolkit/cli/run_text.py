@@ -42,7 +42,8 @@ def memory_line(record: Mapping[str, Any]) -> str:
         )
     measured, planned = size(memory["measured_peak_bytes"]), size(memory["planned_peak_bytes_of_longest_row"])
     words = f"{planned} planned for rows of {memory['longest_row_tokens']} tokens ({memory['error_percent']:+.1f} %)"
-    return f"Memory: {measured} at its peak, {words}; {size(memory['planned_peak_bytes'])} for the longest allowed"
+    longest = f"{size(memory['planned_peak_bytes'])} for the longest allowed"
+    return f"Memory: {measured} {memory['measured']} at its peak, {words}; {longest}"
 
 
 def _figure(value: float | None) -> str:

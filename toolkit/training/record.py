@@ -146,6 +146,7 @@ def memory_facts(plan: Any, encoded: Encoded, measured_bytes: int) -> dict[str, 
     there was. The latter is what was measured, so `error_percent` compares the two: above zero where more was needed.
 
     `measured_bytes` leave out what the process held before the base was loaded (on a CPU: Python and its libraries).
+    What is resident includes the evaluation and what libraries keep for themselves; a plan counts a step's tensors.
     """
     longest = max(map(len, encoded.input_ids))
     planned = plan.peak_bytes_at(longest)
@@ -154,6 +155,7 @@ def memory_facts(plan: Any, encoded: Encoded, measured_bytes: int) -> dict[str, 
         "longest_row_tokens": longest,
         "planned_peak_bytes_of_longest_row": planned,
         "measured_peak_bytes": measured_bytes,
+        "measured": "allocated" if plan.device.kind in ("cuda", "rocm") else "resident",
         "error_percent": round(100 * (measured_bytes / planned - 1), 2),
     }
 
