@@ -27,6 +27,8 @@ LAYER_OPERATIONS, LAYER_OPERATIONS_RECOMPUTED = 450, 720
 _LAUNCH_SECONDS = {"cpu": 12e-6}
 _LAUNCH_SECONDS_ELSEWHERE = 5e-6
 
+_NF4_BYTES = 0.52  # half a byte and the constants, read for each dequantised weight
+
 _SLOW_LINK = 32e9  # one way through a PCIe 4.0 x16 slot: what is assumed where nothing is known
 
 
@@ -77,7 +79,7 @@ class Step:
         where the kernel may skip the future); the head thrice where its logits are formed again, else twice."""
         shape = self.shape
         matrices = 2 * self.passes * self.active_weights
-        adapters = 6 * shape.adapter_parameters(self.rank, self.targets)
+        adapters = 6 * shape.active_adapter_parameters(self.rank, self.targets)
         if shape.latent is not None:
             width = shape.heads * (shape.latent.qk_nope + shape.latent.qk_rope + shape.latent.v) / 2
         else:
@@ -111,7 +113,8 @@ class Step:
         )
         dense, sparse = (layer_bytes(shape, setting, sparse=flag).kept for flag in (False, True))
         kept = dense * shape.dense_layers + sparse * (shape.layers - shape.dense_layers)
-        dequantised = shape.linear_parameters * (0.52 + element) if self.adapter == "qlora" else 0.0
+        quantised = shape.linear_parameters + (shape.fused_expert_parameters if shape.quantization is None else 0)
+        dequantised = quantised * (_NF4_BYTES + element) if self.adapter == "qlora" else 0.0
         return self.passes * (2 * kept * self.tokens + dequantised)
 
     def seconds(self, rates: Rates) -> float:

@@ -65,7 +65,7 @@ def _largest_share(shape: Shape) -> float:
     sparse = shape.layers - shape.dense_layers
     if not sparse or shape.experts is None:
         return 1 / shape.layers
-    attention = sum(matrix.weights for matrix in shape.matrices if matrix.count == shape.layers) / shape.layers
+    attention = sum(matrix.weights for matrix in shape.matrices if "." not in matrix.name) / shape.layers
     plain = attention + 3 * shape.hidden * shape.intermediate
     one = attention + 3 * shape.hidden * shape.experts.intermediate * (shape.experts.count + shape.experts.shared)
     return max(one, plain) / (one * sparse + plain * shape.dense_layers)
