@@ -18,6 +18,7 @@ from toolkit.models.snapshot import Snapshot
 PAPERS_OF_A_MODEL = ("README.md", "config.json", "adapter_config.json")
 PAPERS = (*PAPERS_OF_A_MODEL, *LICENSE_FILES)
 WEIGHTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "tokenizer*")
+_CONNECT_SECONDS = 5
 _UNUSED = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*")
 
 
@@ -100,7 +101,28 @@ def _from_cache(reference: Reference, weights: bool) -> Snapshot | None:
     return Snapshot(reference.name, folder.name, "cache", folder)
 
 
+def _out_of_reach() -> str | None:
+    """Why nothing listens where the hub should be; None where something does, or a proxy stands between.
+
+    Importing the client takes longer than all the rest of a plan, which is too much for finding no network.
+    """
+    import socket
+    from urllib.parse import urlsplit
+
+    if any(os.environ.get(name) or os.environ.get(name.lower()) for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")):
+        return None
+    hub = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    try:
+        port = hub.port or (80 if hub.scheme == "http" else 443)
+        with socket.create_connection((hub.hostname or "", port), timeout=_CONNECT_SECONDS):
+            return None
+    except (OSError, ValueError) as error:  # a port that is no number is the client's to complain of
+        return None if isinstance(error, ValueError) else str(error)
+
+
 def _from_hub(reference: Reference, access: Access) -> Snapshot:
+    if why := _out_of_reach():
+        return _from_catalogue(reference, access, f"the hub could not be reached: {why}", None)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError

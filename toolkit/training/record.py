@@ -116,6 +116,7 @@ def build_record(
             "flops_formula": formula,
             "resumed_from_step": trained.resumed_from,
         },
+        "memory": memory_facts(plan, encoded, facts.peak_memory_bytes - facts.baseline_memory_bytes),
         "notes": list(facts.notes),
     }
     if data.held_out_source is not None:
@@ -137,6 +138,25 @@ def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, afte
         "before": before.to_json(),
         "after": after.to_json(),
         "samples": samples,
+    }
+
+
+def memory_facts(plan: Any, encoded: Encoded, measured_bytes: int) -> dict[str, object]:
+    """Planned and measured peak side by side, the plan's once for rows of max_length and once for the longest row that
+    there was. The latter is what was measured, so `error_percent` compares the two: above zero where more was needed.
+
+    `measured_bytes` leave out what the process held before the base was loaded (on a CPU: Python and its libraries).
+    What is resident includes the evaluation and what libraries keep for themselves; a plan counts a step's tensors.
+    """
+    longest = max(map(len, encoded.input_ids))
+    planned = plan.peak_bytes_at(longest)
+    return {
+        "planned_peak_bytes": plan.memory.peak_bytes,
+        "longest_row_tokens": longest,
+        "planned_peak_bytes_of_longest_row": planned,
+        "measured_peak_bytes": measured_bytes,
+        "measured": "allocated" if plan.device.kind in ("cuda", "rocm") else "resident",
+        "error_percent": round(100 * (measured_bytes / planned - 1), 2),
     }
 
 

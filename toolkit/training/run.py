@@ -16,6 +16,7 @@ from toolkit.files.digests import FileDigest, sha256_file, sha256_json
 from toolkit.licensing.library import library
 from toolkit.models.license_files import kind_of, license_texts
 from toolkit.planning.gate import Permit
+from toolkit.planning.prepare import require_fit
 from toolkit.planning.recipe import Recipe
 from toolkit.release.record import write_record
 from toolkit.training import environment
@@ -49,10 +50,7 @@ def finetune(
     or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C.
     """
     _check_papers(permit, recipe, verdict)
-    if plan.fit == "does-not-fit":
-        raise TkError(
-            f"the plan does not fit on {plan.device.name}", where=recipe.path, hint="; ".join(plan.suggestions) or None
-        )
+    require_fit(plan, recipe.path)
     started, begun = _now(), time.monotonic()
     run = _open_run(Path(recipe.output), overwrite=overwrite)
     environment.prepare()
@@ -89,6 +87,7 @@ def finetune(
         _clear(run, overwrite=overwrite)
         checkpoint = resumable(run / "checkpoints", _identity(recipe, plan, base_files, data.source.sha256))
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
+        environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
         model = base.load_base(
