@@ -45,11 +45,12 @@ _COMFORTABLE, _TIGHT = 1.14, 1.05
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Peak of one step in bytes, the moment it occurs, and its parts, which add up to it."""
+    """Peak of one step in bytes, the moment it occurs, its parts, which add up to it, and who answered."""
 
     peak_bytes: int
     moment: str
     parts: dict[str, int]
+    answered_by: str = "closed form"
 
 
 def estimate(
