@@ -120,7 +120,7 @@ def _cuda_attention(
     )[0]
 
 
-def hidden_bytes(function: Any, args: Any) -> int:
+def hidden_bytes(function: Any, args: Any) -> tuple[int, ...]:
     """What attention's backward passes allocate beside their results, for as long as they run."""
     import torch
 
@@ -129,15 +129,16 @@ def hidden_bytes(function: Any, args: Any) -> int:
         query, key = args[1], args[2]
         batch, heads, length, width = query.shape
         rows, columns = _up(length, 128), _up(width, 32 if width <= 128 else 64)
-        size = 4 * batch * heads * rows * (columns + 1)  # the query's gradient in float32, and softmax's row sums
-        if key.shape[1] != heads:  # gradients of keys and values for every query head
-            size += 2 * query.element_size() * batch * heads * key.shape[2] * width
-        return int(size)
+        row_sums, accumulator = 4 * batch * heads * rows, 4 * batch * heads * rows * columns  # in float32
+        if key.shape[1] == heads:
+            return row_sums, accumulator
+        expanded = query.element_size() * batch * heads * key.shape[2] * width  # keys' and values' for every query head
+        return row_sums, accumulator, expanded, expanded
     if function is aten._scaled_dot_product_efficient_attention_backward.default:
         query = args[1]
-        accumulator = 4 * query.numel() if query.element_size() == 2 else 0
-        return int(accumulator + 4 * query.shape[0] * query.shape[1] * query.shape[2])
-    return 0
+        row_sums = 4 * query.shape[0] * query.shape[1] * query.shape[2]
+        return (row_sums, 4 * query.numel()) if query.element_size() == 2 else (row_sums,)
+    return ()
 
 
 def _is_mask(indices: Any) -> bool:

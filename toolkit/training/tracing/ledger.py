@@ -9,7 +9,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,23 +29,23 @@ PARTS = (
 _INDEX = {name: index for index, name in enumerate(PARTS)}
 
 
-@dataclass(slots=True)
 class Ledger:
     """Bytes alive by part, and a snapshot of them at every birth, filed under the section of the step it fell in.
 
     `block` is what sizes are rounded up to: 512 bytes in CUDA's caching allocator, 1 where there is none.
     """
 
-    block: int = 1
-    section: str = "before"
-    alive: list[int] = field(default_factory=lambda: [0] * len(PARTS))
-    sections: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
-    _storages: dict[int, tuple[int, int]] = field(default_factory=dict)
+    def __init__(self, block: int = 1) -> None:
+        self.block = block
+        self.section = "before"
+        self.alive = [0] * len(PARTS)
+        self.sections: dict[str, list[Any]] = {}
+        self._storages: dict[int, tuple[int, int]] = {}
 
     def enter(self, section: str) -> None:
         """Begin a section of the step; every name is used once."""
         self.section = section
-        self.sections[section] = [tuple(self.alive)]
+        self.sections[section] = [self.snapshot()]
 
     def own(self, tensor: Tensor, part: str) -> None:
         """Count a tensor's storage under `part`, whether it is new or filed elsewhere so far."""
@@ -54,24 +53,38 @@ class Ledger:
         key = storage._cdata
         if key in self._storages:
             size, index = self._storages[key]
-            self.alive[index] -= size
+            self.change(index, size, -1)
         else:
-            size = -(-storage.nbytes() // self.block) * self.block
+            size = self.rounded(storage.nbytes())
             weakref.finalize(storage, self._dies, key)
         self._storages[key] = size, _INDEX[part]
-        self.alive[_INDEX[part]] += size
+        self.change(_INDEX[part], size, 1)
 
     def born(self, tensor: Tensor) -> None:
         """File what an operation gave back, unless its storage is known."""
         if tensor.untyped_storage()._cdata not in self._storages:
             self.own(tensor, self._part())
-            self.sections[self.section].append(tuple(self.alive))
+            self.sections[self.section].append(self.snapshot())
 
-    def passing(self, size: int) -> None:
-        """A kernel's own buffers of `size` bytes: alive while it runs, together with its results."""
-        alive = list(self.alive)
-        alive[_INDEX["working_buffers"]] += -(-size // self.block) * self.block
-        self.sections[self.section].append(tuple(alive))
+    def passing(self, sizes: tuple[int, ...]) -> None:
+        """A kernel's own buffers, in bytes: alive while it runs, together with its results."""
+        buffers, sizes = _INDEX["working_buffers"], tuple(self.rounded(size) for size in sizes)
+        for size in sizes:
+            self.change(buffers, size, 1)
+        self.sections[self.section].append(self.snapshot())
+        for size in sizes:
+            self.change(buffers, size, -1)
+
+    def change(self, index: int, size: int, sign: int) -> None:
+        """A storage of `size` bytes of the part at `index` comes (1) or goes (-1)."""
+        self.alive[index] += sign * size
+
+    def snapshot(self) -> Any:
+        """What is alive now: bytes by part."""
+        return tuple(self.alive)
+
+    def rounded(self, size: int) -> int:
+        return -(-size // self.block) * self.block
 
     def _part(self) -> str:
         import torch
@@ -85,11 +98,11 @@ class Ledger:
 
     def _dies(self, key: int) -> None:
         size, index = self._storages.pop(key)
-        self.alive[index] -= size
+        self.change(index, size, -1)
 
 
 def recording(
-    ledger: Ledger, stand_in: Callable[[Any, Any, Any], Any], hidden_bytes: Callable[[Any, Any], int]
+    ledger: Ledger, stand_in: Callable[[Any, Any, Any], Any], hidden_bytes: Callable[[Any, Any], tuple[int, ...]]
 ) -> AbstractContextManager[Any]:
     """Record every operation in the block.
 
@@ -119,8 +132,8 @@ def _mode() -> Any:
             for tensor in tree_iter(result):
                 if isinstance(tensor, Tensor) and tensor.device.type != "meta":
                     self.ledger.born(tensor)
-            if size := self.hidden_bytes(function, args):
-                self.ledger.passing(size)
+            if sizes := self.hidden_bytes(function, args):
+                self.ledger.passing(sizes)
             return result
 
     return Recording

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 def config_of(fields: Mapping[str, object]) -> Any:
     """The transformers configuration of a `config.json`'s fields. Raises TkError where transformers cannot read them."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     values = {name: value for name, value in fields.items() if name not in ("quantization_config", "auto_map")}
     try:
         return AutoConfig.for_model(str(values.pop("model_type", None)), **values)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, StrictDataclassError) as error:
         raise TkError(
             f"transformers cannot read this configuration: {_first_line(error)}",
             where="config.json",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from toolkit.errors import TkError
@@ -45,14 +47,21 @@ def sections_of(
 ) -> tuple[depth.Sections, str]:
     """Every moment of the step, by section, and a sentence on the depth that was traced."""
     config = models.config_of(fields)
-    count, leading = depth.layers_in(models.meta_base(config, settings.attention))
+    count, leading = _layers_in(json.dumps(fields, sort_keys=True))
     short = max(leading, 1) + 1
+    block = options.block or (CUDA_BLOCK if settings.device in step.CUDA_KINDS else 1)
     if options.full_depth or short + 1 >= count:
-        return _record(config, settings, options), f"a trace of all {count} layers"
+        return record(config, settings, options, Ledger(block)), f"a trace of all {count} layers"
     first, second = (
-        _record(models.shorter(config, layers), settings, options) for layers in (short, short + 1)
+        record(models.shorter(config, layers), settings, options, Ledger(block)) for layers in (short, short + 1)
     )
     return depth.at_depth(first, second, count - short), f"traces of {short} and {short + 1} of its {count} layers"
+
+
+@lru_cache(maxsize=8)
+def _layers_in(fields: str) -> tuple[int, int]:
+    """Layers of a model, and those before the run of equal ones; by the text of its fields, as it takes a whole model."""
+    return depth.layers_in(models.meta_base(models.config_of(json.loads(fields)), "sdpa"))
 
 
 def peak_of(sections: depth.Sections, how: str) -> MemoryEstimate:
@@ -64,11 +73,10 @@ def peak_of(sections: depth.Sections, how: str) -> MemoryEstimate:
     return MemoryEstimate(sum(widest), name, parts, how)
 
 
-def _record(config: Any, settings: Settings, options: Options) -> depth.Sections:
+def record(config: Any, settings: Settings, options: Options, ledger: Ledger) -> depth.Sections:
+    """Enter one step of a configuration's model in the ledger; gives its sections."""
     from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
-    cuda = settings.device in step.CUDA_KINDS
-    ledger = Ledger(options.block or (CUDA_BLOCK if cuda else 1))
     ledger.enter("before")
     masked = settings.micro_batch_size > 1 if options.masked is None else options.masked
     base = models.meta_base(config, settings.attention, settings.dtype)

@@ -1,0 +1,103 @@
+"""Derive the closed form of a step's memory from traces of toy models, and write `toolkit/planning/forms.json`.
+
+    python benchmarks/derive_forms.py                       all of it, in about half an hour; after a library's upgrade
+    python benchmarks/derive_forms.py --family dense        this family again (repeatable), the others as they are
+    python benchmarks/derive_forms.py --print "dense, grouped | all | lora | cuda 16 | checkpointing"
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from toolkit.planning.forms import FAMILIES, PARTS, PATH, PRECISIONS, MomentForm, Way, ways  # noqa: E402
+from toolkit.training.tracing.derive import forms_of  # noqa: E402
+from toolkit.training.tracing.prune import sections, widest  # noqa: E402
+
+Entry = dict[str, list[MomentForm]]
+
+
+def derive(families: list[str], precisions: list[str]) -> dict[str, Entry]:
+    """The forms of every way of the families, by key; of those that differ by the loss alone in one entry."""
+    found: dict[str, Entry] = {}
+    chosen = [way for way in ways() if way.family in families and way.precision in precisions]
+    begun = time.monotonic()
+    for number, way in enumerate(chosen, 1):
+        layers, head = sections(forms_of(way))
+        kept = widest(way.family, [*layers, *head])
+        layers, head = sections(kept)
+        entry = found.setdefault(way.key, {"layers": []})
+        entry["layers"] += [form for form in layers if form not in entry["layers"]]
+        entry[way.loss] = head
+        print(f"[{number}/{len(chosen)}] {time.monotonic() - begun:.0f} s, {len(kept)} forms: {way}", file=sys.stderr)
+    return found
+
+
+def write(path: Path, found: dict[str, Entry], previous: dict[str, object]) -> None:
+    """As JSON, one way a line: of each form the moment, then part, term and three coefficients for every size."""
+    terms: list[str] = list(previous.get("terms", []))  # type: ignore[call-overload]
+    forms = dict(previous.get("forms", {}))  # type: ignore[call-overload]
+
+    def number(term: tuple[str, ...]) -> int:
+        text = " ".join(term)
+        if text not in terms:
+            terms.append(text)
+        return terms.index(text)
+
+    for key, entry in found.items():
+        forms[key] = {
+            name: [
+                [form.name, [[PARTS.index(part), number(term), *map(_plain, sizes)] for part, term, sizes in form.sizes]]
+                for form in members
+            ]
+            for name, members in entry.items()
+        }
+    libraries = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes")}
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(forms[key], separators=(',', ':'))}" for key in sorted(forms))
+    head = f'"libraries": {json.dumps(libraries)},\n"terms": {json.dumps(terms)},\n'
+    path.write_text(f'{{{head}"forms": {{\n{lines}\n}}}}\n', encoding="utf-8")
+
+
+def _plain(value: float) -> float:
+    return int(value) if value == int(value) else round(value, 6)
+
+
+def shown(form: MomentForm) -> str:
+    """A form as people write it: `2L·B·S·H + 28·B·S·H …`, the coefficients of one layer and of each further one."""
+    parts = []
+    for part, term, (one, more, leading) in form.sizes:
+        growth = f" +{more:g} a layer" if more else ""
+        growth += f" +{leading:g} a leading layer" if leading else ""
+        parts.append(f"    {part:16} {one:g}{growth} x {' '.join(term)}")
+    return "\n".join([form.name, *parts])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--family", action="append", choices=list(FAMILIES))
+    parser.add_argument("--precision", action="append", choices=PRECISIONS)
+    parser.add_argument("--output", type=Path, default=PATH)
+    parser.add_argument("--print", metavar="KEY", help="derive the ways of one key, print their forms, write nothing")
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    if asked.print:
+        chosen: list[Way] = [way for way in ways() if way.key == asked.print]
+        for way in chosen:
+            print(f"\n{way.loss} loss\n")
+            print("\n".join(shown(form) for form in widest(way.family, forms_of(way))))
+        return 0 if chosen else 2
+    partial = asked.output.exists() and (asked.family or asked.precision)
+    previous = json.loads(asked.output.read_text()) if partial else {}
+    write(asked.output, derive(asked.family or list(FAMILIES), asked.precision or list(PRECISIONS)), previous)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

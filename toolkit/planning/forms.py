@@ -1,0 +1,194 @@
+"""The forms of a step's live set, as data derived from traces, and what they depend on.
+
+`forms.json` holds, for each `Way` to run, the moments at which memory can be widest; a moment is a sum of terms such as
+6·B·S·H bytes, each with its growth for every further layer. `benchmarks/derive_forms.py` writes it, from the libraries
+that are installed; a test derives a sample again and fails when an upgraded library has changed them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import ceil, prod
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import InvalidInput, Problem
+from toolkit.planning.architecture import Shape
+
+PATH = Path(__file__).with_name("forms.json")
+# Sets of adapted matrices with forms of their own beside all of them, the smallest first.
+SUBSETS = {"query-value": ("q_proj", "v_proj"), "attention": ("q_proj", "k_proj", "v_proj", "o_proj")}
+PRECISIONS = ("cuda 16", "cuda 32", "cpu 16", "cpu 32")  # kernels and bits; Ascend's and Apple's are counted with CPUs'
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Architectures whose steps take one course: `grouped` several query heads share a key head, `leading` layers of
+    another kind come first, `latent` attention, with `compressed` queries."""
+
+    model_type: str
+    grouped: bool = False
+    experts: bool = False
+    leading: bool = False
+    latent: bool = False
+    compressed: bool = False
+
+
+FAMILIES = {
+    "dense": Family("mistral"),
+    "dense, grouped": Family("mistral", grouped=True),
+    "qwen3, grouped": Family("qwen3", grouped=True),
+    "qwen3_moe, grouped": Family("qwen3_moe", grouped=True, experts=True),
+    "deepseek_v2": Family("deepseek_v2", experts=True, leading=True, latent=True),
+    "deepseek_v2, compressed": Family("deepseek_v2", experts=True, leading=True, latent=True, compressed=True),
+    "deepseek_v3": Family("deepseek_v3", experts=True, leading=True, latent=True),
+    "deepseek_v3, compressed": Family("deepseek_v3", experts=True, leading=True, latent=True, compressed=True),
+}
+
+
+# Parts that a form can have; the rest of a step's memory is arithmetic on the shape.
+PARTS = ("gradients", "activations", "logits_and_loss", "working_buffers")
+
+
+@dataclass(frozen=True, slots=True)
+class MomentForm:
+    """A moment's bytes as a sum: part, symbols to multiply, and the coefficient with one layer of each kind, its growth
+    for each further layer, and for each further one of the leading kind."""
+
+    name: str
+    sizes: tuple[tuple[str, tuple[str, ...], tuple[float, float, float]], ...]
+
+    def bytes_by_part(self, values: Mapping[str, float], last: int, first: int) -> dict[str, float]:
+        """Bytes of each part with `last` layers of the last kind and `first` of the leading one beyond the first."""
+        found = dict.fromkeys(PARTS, 0.0)
+        for part, term, (one, more, leading) in self.sizes:
+            found[part] += (one + more * last + leading * first) * prod([values[symbol] for symbol in term])
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What decides the course of a step. `precision` is one of PRECISIONS, `adapted` one of all, attention and
+    query-value."""
+
+    family: str
+    adapted: str
+    adapter: str
+    checkpointing: bool
+    loss: str
+    masked: bool
+    precision: str
+    dropout: bool
+
+    @property
+    def dtype(self) -> str:
+        return "float32" if self.precision.endswith("32") else "bfloat16"
+
+    @property
+    def device_kind(self) -> str:
+        return "cuda" if self.precision.startswith("cuda") else "cpu"
+
+    def targets(self, shape: Shape) -> tuple[str, ...]:
+        """The adapted matrices of a model of the family."""
+        return SUBSETS.get(self.adapted) or shape.linear_targets()
+
+    @property
+    def key(self) -> str:
+        """The name under which the forms stand in the data, whatever the loss."""
+        flags = [name for name in ("checkpointing", "masked", "dropout") if getattr(self, name)]
+        return " | ".join((self.family, self.adapted, self.adapter, self.precision, " ".join(flags) or "plain"))
+
+
+def ways() -> Iterator[Way]:
+    """Every way that has forms. Sets of targets and whole logits have them in 16 bits on a GPU alone."""
+    for family, precision in itertools.product(FAMILIES, PRECISIONS):
+        courses = [("all", "chunked", False), ("all", "chunked", True)]
+        if precision == "cuda 16":
+            courses += [("all", "logits", False)]
+            courses += [] if FAMILIES[family].experts else [(name, "chunked", False) for name in SUBSETS]
+        for (adapted, loss, dropout), adapter, checkpointing, masked in itertools.product(
+            courses, ("lora", "qlora"), (True, False), (False, True)
+        ):
+            yield Way(family, adapted, adapter, checkpointing, loss, masked, precision, dropout)
+
+
+def family_of(shape: Shape) -> str:
+    """The family whose forms hold for a shape."""
+    name = shape.model_type if shape.model_type in ("qwen3", "qwen3_moe", "deepseek_v2", "deepseek_v3") else "dense"
+    if shape.latent is not None:
+        return name if shape.latent.q_rank is None else f"{name}, compressed"
+    # Only the plain dense models are found with a key head for every query head.
+    return f"{name}, grouped" if name != "dense" or shape.heads != shape.kv_heads else name
+
+
+def way_of(
+    shape: Shape,
+    *,
+    adapter: str,
+    targets: Collection[str],
+    checkpointing: bool,
+    loss: str,
+    masked: bool,
+    dtype: str,
+    device_kind: str,
+    dropout: bool,
+) -> Way:
+    """The way whose forms hold: for sets of targets without their own, those of the smallest that holds them all."""
+    precision = f"{'cuda' if device_kind in ('cuda', 'rocm') else 'cpu'} {32 if dtype == 'float32' else 16}"
+    adapted = "all"
+    if precision == "cuda 16" and not dropout and loss == "chunked" and shape.experts is None:
+        adapted = next((name for name, names in SUBSETS.items() if set(targets) <= set(names)), "all")
+    return Way(family_of(shape), adapted, adapter, checkpointing, loss, masked, precision, dropout)
+
+
+@cache
+def moments_of(way: Way) -> tuple[MomentForm, ...]:
+    """The moments of a step taken this way that can be its widest. Raises InvalidInput where none were derived."""
+    entry = _data()["forms"].get(way.key, {})
+    if way.loss not in entry:
+        raise InvalidInput([Problem("loss", f"there is no memory form for {way.loss} with {way.key}")])
+    terms = [tuple(term.split()) for term in _data()["terms"]]
+    return tuple(
+        MomentForm(name, tuple((PARTS[part], terms[term], (a, b, c)) for part, term, a, b, c in sizes))
+        for section in ("layers", way.loss)
+        for name, sizes in entry[section]
+    )
+
+
+@cache
+def _data() -> Any:
+    return json.loads(PATH.read_text(encoding="utf-8"))
+
+
+def variables(shape: Shape, *, rank: int, batch: int, length: int) -> dict[str, float]:
+    """The symbols of the forms (see `toolkit.training.tracing.algebra`) for a shape and a micro-batch."""
+    counted = max(1, batch * (length - 1))
+    values: dict[str, float] = {
+        "B": batch,
+        "S": length,
+        "S1": length - 1,
+        "S32": ceil(length / 32),
+        "H": shape.hidden,
+        "I": shape.intermediate,
+        "D": shape.head_dim,
+        "K": shape.kv_heads,
+        "G": shape.heads / shape.kv_heads,
+        "V": shape.vocab,
+        "R": rank,
+        "TT": min(counted, 4096),
+        "TV": 32768,
+        "TO": min(counted, max(1, 2**26 // shape.vocab)),
+    }
+    if shape.experts is not None:
+        experts = shape.experts
+        values |= {"E": experts.count, "A": experts.per_token, "M": experts.intermediate, "C": experts.shared}
+    if shape.latent is not None:
+        latent = shape.latent
+        values |= {"Q": latent.q_rank or 0, "Z": latent.kv_rank, "ZR": latent.kv_rank + latent.qk_rope}
+        values |= {"N": latent.qk_nope, "P": latent.qk_rope, "NP": latent.qk_nope + latent.qk_rope}
+        values |= {"W": latent.v, "NW": latent.qk_nope + latent.v}
+    return values
