@@ -32,6 +32,8 @@ def stand_in(ledger: Ledger) -> Callable[[Any, Any, Any], Any]:
             return _selected(args[0], args[1])
         if function is aten._local_scalar_dense.default and ledger.section.startswith("optimiser"):
             return 1.0  # the step count of Adam, which decides no size
+        if function is aten._grouped_mm.default and args[0].dtype != torch.bfloat16:
+            return args[0].new_empty((args[0].shape[0], args[1].shape[-1]))  # its fake kernel knows bfloat16 alone
         if str(function) == "bitsandbytes.gemm_4bit.default":
             from bitsandbytes.backends.default.ops import _gemm_4bit_default_impl
 
@@ -121,10 +123,12 @@ def _cuda_attention(
 
 
 def hidden_bytes(function: Any, args: Any) -> tuple[int, ...]:
-    """What attention's backward passes allocate beside their results, for as long as they run."""
+    """What an operation allocates beside its results, for as long as it runs."""
     import torch
 
     aten = torch.ops.aten
+    if function is aten.logsumexp.default:
+        return (args[0].nbytes,)  # the exponentials that it sums (ReduceOps.cpp, `logsumexp_out_impl`)
     if function is aten._scaled_dot_product_flash_attention_backward.default:
         query, key = args[1], args[2]
         batch, heads, length, width = query.shape
