@@ -54,7 +54,7 @@ def write(path: Path, found: dict[str, Entry], previous: dict[str, object]) -> N
     for key, entry in found.items():
         forms[key] = {
             name: [
-                [form.name, [[PARTS.index(part), number(term), *map(_plain, sizes)] for part, term, sizes in form.sizes]]
+                [form.name, [[PARTS.index(part), number(term), *_short(sizes)] for part, term, sizes in form.sizes]]
                 for form in members
             ]
             for name, members in entry.items()
@@ -62,11 +62,15 @@ def write(path: Path, found: dict[str, Entry], previous: dict[str, object]) -> N
     libraries = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes")}
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(forms[key], separators=(',', ':'))}" for key in sorted(forms))
     head = f'"libraries": {json.dumps(libraries)},\n"terms": {json.dumps(terms)},\n'
-    path.write_text(f'{{{head}"forms": {{\n{lines}\n}}}}\n', encoding="utf-8")
+    path.write_text(f'{{\n{head}"forms": {{\n{lines}\n}}}}\n', encoding="utf-8")
 
 
-def _plain(value: float) -> float:
-    return int(value) if value == int(value) else round(value, 6)
+def _short(sizes: tuple[float, float, float]) -> list[float]:
+    """Coefficients without the zeros at their end, whole ones as such."""
+    plain = [int(value) if value == int(value) else round(value, 6) for value in sizes]
+    while len(plain) > 1 and not plain[-1]:
+        plain.pop()
+    return plain
 
 
 def shown(form: MomentForm) -> str:

@@ -21,6 +21,7 @@ from toolkit.cli.options import (
 @click.argument("recipe")
 @set_option
 @click.option("--gpu", metavar="NAME", help="Plan for this GPU: a name, a size such as 24GiB, or cpu. Default: detect.")
+@click.option("--exact", is_flag=True, help="Trace the chosen step on tensors without memory; any architecture.")
 @policy_options
 @offline_option
 @format_option
@@ -28,6 +29,7 @@ def command(
     recipe: str,
     overrides: tuple[str, ...],
     gpu: str | None,
+    exact: bool,
     strict: bool,
     policy: Path | None,
     offline: bool,
@@ -39,6 +41,7 @@ def command(
     Examples:
       tk plan recipes/qwen-lora.yaml --gpu 24GiB
       tk plan recipes/embedded-qwen-lora.yaml --set train.batch_size=8 --format json
+      tk plan recipes/qwen-lora.yaml --gpu 24GiB --exact
     """
     from toolkit.cli.plan_text import plan_text
     from toolkit.planning.detect import detect
@@ -48,9 +51,16 @@ def command(
 
     loaded = load_recipe(recipe, overrides)
     judging = manner(strict=strict, policy=policy)
-    prepared = prepare(loaded, named(gpu) if gpu else detect(), access(offline), judging)
-    if format_ == "json":
-        verdict = prepared.examination.verdict
-        print_json({**prepared.plan.to_json(), "verdict": verdict.level})
+    device = named(gpu) if gpu else detect()
+    if exact:
+        from toolkit.training.tracing.exact import exactly, shape_or_trace
+
+        prepared = prepare(loaded, device, access(offline), judging, read=shape_or_trace)
+        plan = exactly(prepared.plan, loaded, prepared.examination.snapshot)
     else:
-        click.echo(plan_text(prepared.plan, prepared.examination.verdict))
+        prepared = prepare(loaded, device, access(offline), judging)
+        plan = prepared.plan
+    if format_ == "json":
+        print_json({**plan.to_json(), "verdict": prepared.examination.verdict.level})
+    else:
+        click.echo(plan_text(plan, prepared.examination.verdict))

@@ -42,6 +42,7 @@ def _lines(plan: Plan, verdict: Verdict) -> Iterator[str]:
     for name, part in sorted(memory.parts.items(), key=lambda item: -item[1]):
         if part:
             yield f"  {name.replace('_', ' '):{width}}  {size(part):>11}"
+    yield f"  {'sized by':{width}}  {memory.answered_by}"
     if plan.suggestions:
         yield ""
         yield "What would fit"

@@ -23,6 +23,7 @@ PATH = Path(__file__).with_name("forms.json")
 # Sets of adapted matrices with forms of their own beside all of them, the smallest first.
 SUBSETS = {"query-value": ("q_proj", "v_proj"), "attention": ("q_proj", "k_proj", "v_proj", "o_proj")}
 PRECISIONS = ("cuda 16", "cuda 32", "cpu 16", "cpu 32")  # kernels and bits; Ascend's and Apple's are counted with CPUs'
+RARE = ("cuda 32", "cpu 16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,11 @@ class MomentForm:
     name: str
     sizes: tuple[tuple[str, tuple[str, ...], tuple[float, float, float]], ...]
 
-    def bytes_by_part(self, values: Mapping[str, float], last: int, first: int) -> dict[str, float]:
-        """Bytes of each part with `last` layers of the last kind and `first` of the leading one beyond the first."""
+    def bytes_by_part(self, products: Mapping[tuple[str, ...], float], last: int, first: int) -> dict[str, float]:
+        """Bytes of each part, from what the symbols multiply to, with so many further layers of the two kinds."""
         found = dict.fromkeys(PARTS, 0.0)
         for part, term, (one, more, leading) in self.sizes:
-            found[part] += (one + more * last + leading * first) * prod([values[symbol] for symbol in term])
+            found[part] += (one + more * last + leading * first) * products[term]
         return found
 
 
@@ -96,6 +97,10 @@ class Way:
         """The adapted matrices of a model of the family."""
         return SUBSETS.get(self.adapted) or shape.linear_targets()
 
+    def has_targets(self, shape: Shape, targets: Collection[str]) -> bool:
+        """Whether the adapted matrices are these, and no others."""
+        return set(self.targets(shape)) == set(targets)
+
     @property
     def key(self) -> str:
         """The name under which the forms stand in the data, whatever the loss."""
@@ -104,14 +109,15 @@ class Way:
 
 
 def ways() -> Iterator[Way]:
-    """Every way that has forms. Sets of targets and whole logits have them in 16 bits on a GPU alone."""
+    """Every way that has forms. Sets of targets and whole logits have them in 16 bits on a GPU alone, and the two rarer
+    precisions for masked rows alone, which take a little more than others."""
     for family, precision in itertools.product(FAMILIES, PRECISIONS):
         courses = [("all", "chunked", False), ("all", "chunked", True)]
         if precision == "cuda 16":
             courses += [("all", "logits", False)]
             courses += [] if FAMILIES[family].experts else [(name, "chunked", False) for name in SUBSETS]
         for (adapted, loss, dropout), adapter, checkpointing, masked in itertools.product(
-            courses, ("lora", "qlora"), (True, False), (False, True)
+            courses, ("lora", "qlora"), (True, False), (True,) if precision in RARE else (False, True)
         ):
             yield Way(family, adapted, adapter, checkpointing, loss, masked, precision, dropout)
 
@@ -142,26 +148,57 @@ def way_of(
     adapted = "all"
     if precision == "cuda 16" and not dropout and loss == "chunked" and shape.experts is None:
         adapted = next((name for name, names in SUBSETS.items() if set(targets) <= set(names)), "all")
-    return Way(family_of(shape), adapted, adapter, checkpointing, loss, masked, precision, dropout)
+    return Way(
+        family_of(shape), adapted, adapter, checkpointing, loss, masked or precision in RARE, precision, dropout
+    )
 
 
 @cache
 def moments_of(way: Way) -> tuple[MomentForm, ...]:
     """The moments of a step taken this way that can be its widest. Raises InvalidInput where none were derived."""
-    entry = _data()["forms"].get(way.key, {})
+    entry = _line(way.key) or {}
     if way.loss not in entry:
         raise InvalidInput([Problem("loss", f"there is no memory form for {way.loss} with {way.key}")])
-    terms = [tuple(term.split()) for term in _data()["terms"]]
+    terms = _terms()
     return tuple(
-        MomentForm(name, tuple((PARTS[part], terms[term], (a, b, c)) for part, term, a, b, c in sizes))
+        MomentForm(name, tuple((PARTS[part], terms[term], _growth(*sizes)) for part, term, *sizes in entries))
         for section in ("layers", way.loss)
-        for name, sizes in entry[section]
+        for name, entries in entry[section]
     )
 
 
+def _growth(one: float, more: float = 0, leading: float = 0) -> tuple[float, float, float]:
+    return one, more, leading
+
+
+class Products(dict[tuple[str, ...], float]):
+    """What a term's symbols multiply to, worked out once each."""
+
+    def __init__(self, values: Mapping[str, float]) -> None:
+        super().__init__()
+        self._values = values
+
+    def __missing__(self, term: tuple[str, ...]) -> float:
+        self[term] = prod([self._values[symbol] for symbol in term])
+        return self[term]
+
+
 @cache
-def _data() -> Any:
-    return json.loads(PATH.read_text(encoding="utf-8"))
+def _terms() -> list[tuple[str, ...]]:
+    return [tuple(term.split()) for term in _line("terms")]
+
+
+def _line(key: str) -> Any:
+    """What one line of the data holds, None where there is none: a plan needs a few of its many lines, and parses no
+    others."""
+    start = f"\n{json.dumps(key)}: "
+    _, found, rest = _text().partition(start)
+    return json.loads(rest[: rest.index("\n")].rstrip(",")) if found else None
+
+
+@cache
+def _text() -> str:
+    return PATH.read_text(encoding="utf-8")
 
 
 def variables(shape: Shape, *, rank: int, batch: int, length: int) -> dict[str, float]:
@@ -174,7 +211,7 @@ def variables(shape: Shape, *, rank: int, batch: int, length: int) -> dict[str, 
         "S32": ceil(length / 32),
         "H": shape.hidden,
         "I": shape.intermediate,
-        "D": shape.head_dim,
+        "D": shape.head_dim / 2,
         "K": shape.kv_heads,
         "G": shape.heads / shape.kv_heads,
         "V": shape.vocab,
@@ -189,6 +226,6 @@ def variables(shape: Shape, *, rank: int, batch: int, length: int) -> dict[str, 
     if shape.latent is not None:
         latent = shape.latent
         values |= {"Q": latent.q_rank or 0, "Z": latent.kv_rank, "ZR": latent.kv_rank + latent.qk_rope}
-        values |= {"N": latent.qk_nope, "P": latent.qk_rope, "NP": latent.qk_nope + latent.qk_rope}
+        values |= {"N": latent.qk_nope, "P": latent.qk_rope / 2, "NP": latent.qk_nope + latent.qk_rope}
         values |= {"W": latent.v, "NW": latent.qk_nope + latent.v}
     return values

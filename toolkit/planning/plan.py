@@ -59,6 +59,7 @@ class Plan:
             "memory": {
                 "peak_bytes": self.memory.peak_bytes,
                 "moment": self.memory.moment,
+                "answered_by": self.memory.answered_by,
                 "parts": dict(self.memory.parts),
                 "context_bytes": context_bytes(self.device),
                 "usable_bytes": self.device.usable_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from toolkit.errors import TkError
@@ -25,10 +26,20 @@ class Prepared:
     plan: Plan
 
 
-def prepare(recipe: Recipe, device: Device, access: Access, manner: Manner = PLAINLY) -> Prepared:
-    """Examine a recipe's base for its use and plan the run. Reads papers and configurations, never weights."""
+def prepare(
+    recipe: Recipe,
+    device: Device,
+    access: Access,
+    manner: Manner = PLAINLY,
+    *,
+    read: Callable[[Snapshot], Shape] | None = None,
+) -> Prepared:
+    """Examine a recipe's base for its use and plan the run. Reads papers and configurations, never weights.
+
+    `read` gives the base's shape where it is not `shape_of` that does.
+    """
     examination = examine(recipe.base, recipe.judged_use(), access, manner)
-    return Prepared(recipe, examination, make_plan(recipe, shape_of(examination.snapshot), device))
+    return Prepared(recipe, examination, make_plan(recipe, (read or shape_of)(examination.snapshot), device))
 
 
 def require_fit(plan: Plan, where: str) -> None:

@@ -55,12 +55,15 @@ def _sections(way: Way, *, first: int, last: int) -> Any:
         dropout=0.05 if way.dropout else 0.0,
         device_kind=way.device_kind,
     )
-    known = {}
+    known: dict[int, tuple[float, tuple[str, ...]]] = {}
     for matrix in shape.matrices:  # the scales of a 4-bit matrix, one for 64 weights
         symbols = tuple(sorted(_symbols(matrix.fan_in, values) + _symbols(matrix.fan_out, values)))
         ratio = matrix.fan_in * matrix.fan_out / _product(symbols, values)
         blocks = -(-matrix.fan_in * matrix.fan_out // 64)
         known |= {blocks: (ratio / 64, symbols), 4 * blocks: (ratio / 16, symbols)}
+    rest = values["B"] * values["S1"] - values["TO"]  # the last tile of our loss, counted as the whole one it can be
+    for size, symbols in ((1, ("TO",)), (values["V"], ("TO", "V")), (values["H"], ("H", "TO"))):
+        known |= {count * rest * size: (float(count), symbols) for count in (1, 2, 4, 8)}
     ledger = Reader(Algebra(values, known))
     options = Options(loss=way.loss, block=1, masked=way.masked)
     tiles = (

@@ -98,7 +98,8 @@ def _sample(family: str, draw: random.Random) -> Sample:
         batch=draw.choice((1, 1, 2, 4, 8, 16)),
         length=draw.choice((64, 256, 512, 1024, 2048, 2048, 4096, 8192, 16384, 32768)),
     )
-    return values, layers - leading - 1, max(leading - 1, 0)
+    first = max(leading - 1, 0)
+    return values, layers - 2 - first, first
 
 
 def sections(forms: Sequence[MomentForm]) -> Any:
