@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import sys
 import time
@@ -24,10 +25,10 @@ from toolkit.training.tracing.prune import sections, widest  # noqa: E402
 Entry = dict[str, list[MomentForm]]
 
 
-def derive(families: list[str], precisions: list[str]) -> dict[str, Entry]:
-    """The forms of every way of the families, by key; of those that differ by the loss alone in one entry."""
+def derive(family: str, precision: str) -> dict[str, Entry]:
+    """The forms of every way of a family and a precision, by key; of those that differ by the loss alone in one entry."""
     found: dict[str, Entry] = {}
-    chosen = [way for way in ways() if way.family in families and way.precision in precisions]
+    chosen = [way for way in ways() if (way.family, way.precision) == (family, precision)]
     begun = time.monotonic()
     for number, way in enumerate(chosen, 1):
         layers, head = sections(forms_of(way))
@@ -97,9 +98,11 @@ def main() -> int:
             print(f"\n{way.loss} loss\n")
             print("\n".join(shown(form) for form in widest(way.family, forms_of(way))))
         return 0 if chosen else 2
-    partial = asked.output.exists() and (asked.family or asked.precision)
-    previous = json.loads(asked.output.read_text()) if partial else {}
-    write(asked.output, derive(asked.family or list(FAMILIES), asked.precision or list(PRECISIONS)), previous)
+    if asked.output.exists() and not (asked.family or asked.precision):
+        asked.output.unlink()
+    for family, precision in itertools.product(asked.family or FAMILIES, asked.precision or PRECISIONS):
+        previous = json.loads(asked.output.read_text()) if asked.output.exists() else {}
+        write(asked.output, derive(family, precision), previous)
     return 0
 
 

@@ -37,8 +37,6 @@ BASES = (
     "Qwen/Qwen2.5-0.5B",
     "Qwen/Qwen2.5-1.5B",
     "Qwen/Qwen2.5-7B",
-    "Qwen/Qwen2.5-32B",
-    "Qwen/Qwen3-0.6B",
     "Qwen/Qwen3-8B",
     "Qwen/Qwen3-30B-A3B",
     "meta-llama/Llama-3.2-1B",

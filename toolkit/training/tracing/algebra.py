@@ -42,14 +42,14 @@ def _lengths() -> dict[str, int]:
 
 
 def _latent() -> dict[str, int]:
-    """Widths whose sums are primes (or twice one) too."""
+    """Widths whose sums have a prime of their own too; even where rotary parts are cut off as complex numbers."""
     rotary = 2 * 307
-    for nope in range(311, 4000):
-        for value in range(nope + 1, nope + 200):
-            sums = (nope + rotary, nope + value)
-            if _is_prime(nope) and _is_prime(value) and all(map(_almost_prime, sums)):
-                rank = next(number for number in range(2503, 9000) if _is_prime(number) and _almost_prime(number + rotary))
-                return {"N": nope, "P": 307, "W": value, "NP": sums[0], "NW": sums[1], "Z": rank, "ZR": rank + rotary}
+    for half in range(311, 4000):
+        for value in range(2 * half + 1, 2 * half + 200):
+            nope = 2 * half
+            if _is_prime(half) and _is_prime(value) and _is_prime((nope + rotary) // 4) and _is_prime(nope + value):
+                rank = next(2 * number for number in range(2503, 9000) if _is_prime(number) and _is_prime(_odd_part(number + 307)))
+                return {"N": nope, "P": 307, "W": value, "NP": nope + rotary, "NW": nope + value, "Z": rank, "ZR": rank + rotary}
     raise AssertionError("there are such widths")
 
 
@@ -109,10 +109,6 @@ def _primes_from(least: int) -> tuple[int, int]:
 
 def _odd_part(value: int) -> int:
     return value // (value & -value)
-
-
-def _almost_prime(value: int) -> bool:
-    return _is_prime(_odd_part(value))
 
 
 def _is_prime(value: int) -> bool:
