@@ -121,6 +121,9 @@ def test_what_transformers_cannot_build_is_refused_with_the_reason() -> None:
         trace({"model_type": "no-such-thing"}, small())
     with pytest.raises(TkError, match="transformers cannot read this configuration"):
         trace({"model_type": "llama", **SMALL, "hidden_size": "wide"}, small())
+    contradictory = {"model_type": "deepseek_v3", **SMALL, "head_dim": 48}
+    with pytest.raises(TkError, match="the step of deepseek_v3 fails"):
+        trace(contradictory, small(targets=("q_a_proj",)))
     with pytest.raises(TkError, match="cannot build a causal language model"):
         trace({"model_type": "vit"}, small())
     with pytest.raises(TkError, match="no linear module c_attn"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from toolkit.models.snapshot import Snapshot
@@ -16,7 +18,8 @@ from toolkit.planning.plan import Plan
 from toolkit.planning.prepare import shape_of
 from toolkit.planning.recipe import Recipe
 from toolkit.planning.shape import SUPPORTED
-from toolkit.training.settings import settings_of
+from toolkit.training import environment
+from toolkit.training.settings import Settings, settings_of
 from toolkit.training.tracing import depth
 from toolkit.training.tracing import model as models
 from toolkit.training.tracing.demand import settings_for
@@ -41,7 +44,7 @@ def exactly(plan: Plan, recipe: Recipe, snapshot: Snapshot) -> Plan:
     fields = snapshot.config if snapshot.config is not None else config_fields(plan.shape)
     settings = settings_of(recipe, plan.choices, plan.device.kind)
     masked = settings.packing or settings.micro_batch_size > 1
-    memory = trace(fields, settings, Options(masked=masked))
+    memory = _quietly(fields, settings, Options(masked=masked))
     found = fit(memory, plan.device)
     suggestions = plan.suggestions
     if found == "does-not-fit" and not suggestions:
@@ -58,7 +61,7 @@ def traced_shape(fields: Mapping[str, object]) -> TracedShape:
     @cache
     def tracer(frozen: tuple[tuple[str, Any], ...]) -> MemoryEstimate:
         options = dict(frozen)
-        return trace(fields, settings_for(**options), Options(loss=options["loss"], masked=options["masked"]))
+        return _quietly(fields, settings_for(**options), Options(loss=options["loss"], masked=options["masked"]))
 
     def estimate(**options: Any) -> MemoryEstimate:
         return tracer(tuple(options.items()))
@@ -83,6 +86,13 @@ def traced_shape(fields: Mapping[str, object]) -> TracedShape:
         counted=sum(parameter.numel() for parameter in base.parameters()),
         tracer=estimate,
     )
+
+
+def _quietly(fields: Mapping[str, object], settings: Settings, options: Options) -> MemoryEstimate:
+    """A trace without what the libraries have to say: nothing in it is computed, and nothing is wrong with it."""
+    environment.prepare()
+    with environment.quiet_libraries(Path(os.devnull)):
+        return trace(fields, settings, options)
 
 
 def _matrices(base: Any) -> tuple[Matrix, ...]:

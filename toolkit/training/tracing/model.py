@@ -31,7 +31,7 @@ def config_of(fields: Mapping[str, object]) -> Any:
         return AutoConfig.for_model(str(values.pop("model_type", None)), **values)
     except (ValueError, KeyError, TypeError, StrictDataclassError) as error:
         raise TkError(
-            f"transformers cannot read this configuration: {_first_line(error)}",
+            f"transformers cannot read this configuration: {first_line(error)}",
             where="config.json",
             hint="--exact works for what AutoModelForCausalLM can build; a newer transformers may know this one",
         ) from error
@@ -61,7 +61,7 @@ def meta_base(config: Any, attention: str, dtype: str = "bfloat16") -> Any:
             )
     except (ValueError, KeyError, ImportError, AttributeError, RuntimeError) as error:
         raise TkError(
-            f"transformers cannot build a causal language model of it: {_first_line(error)}", where="config.json"
+            f"transformers cannot build a causal language model of it: {first_line(error)}", where="config.json"
         ) from error
     model.tie_weights()
     model.config.use_cache = False
@@ -154,5 +154,6 @@ def _four_bit(parameter: Any, dtype: str, ledger: Ledger) -> Any:
     return fake
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of a library says, without its explanations."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -102,4 +102,10 @@ def record(config: Any, settings: Settings, options: Options, ledger: Ledger) ->
                 f"the step of {config.model_type} depends on values ({error}), so it cannot be traced without them",
                 hint="tk plan --probe measures it on the device",
             ) from error
+        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+            raise TkError(
+                f"the step of {config.model_type} fails: {models.first_line(error)}",
+                where="config.json",
+                hint="either its dimensions contradict each other, or transformers cannot train it this way",
+            ) from error
     return ledger.sections
