@@ -1,8 +1,8 @@
 """Derive the closed form of a step's memory from traces of toy models, and write `toolkit/planning/forms.json`.
 
-    python benchmarks/derive_forms.py                       all of it, in about half an hour; after a library's upgrade
-    python benchmarks/derive_forms.py --family dense        this family again (repeatable), the others as they are
-    python benchmarks/derive_forms.py --print "dense, grouped | all | lora | cuda 16 | checkpointing"
+python benchmarks/derive_forms.py                       all of it, in about half an hour; after a library's upgrade
+python benchmarks/derive_forms.py --family dense        this family again (repeatable), the others as they are
+python benchmarks/derive_forms.py --print "dense, grouped | all | lora | cuda 16 | checkpointing"
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from toolkit.planning.forms import FAMILIES, PARTS, PATH, PRECISIONS, MomentForm, Way, ways  # noqa: E402
-from toolkit.training.tracing.derive import forms_of  # noqa: E402
-from toolkit.training.tracing.prune import sections, widest  # noqa: E402
+from toolkit.planning.forms import FAMILIES, PARTS, PATH, PRECISIONS, MomentForm, Way, ways
+from toolkit.training.tracing.derive import forms_of
+from toolkit.training.tracing.prune import sections, widest
 
 Entry = dict[str, list[MomentForm]]
 
 
 def derive(family: str, precision: str) -> dict[str, Entry]:
-    """The forms of every way of a family and a precision, by key; of those that differ by the loss alone in one entry."""
+    """The forms of every way of a family and a precision, by key; those that differ by the loss alone in one entry."""
     found: dict[str, Entry] = {}
     chosen = [way for way in ways() if (way.family, way.precision) == (family, precision)]
     begun = time.monotonic()
@@ -60,7 +60,9 @@ def write(path: Path, found: dict[str, Entry], previous: dict[str, object]) -> N
             ]
             for name, members in entry.items()
         }
-    libraries = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes")}
+    libraries = {
+        name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes")
+    }
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(forms[key], separators=(',', ':'))}" for key in sorted(forms))
     head = f'"libraries": {json.dumps(libraries)},\n"terms": {json.dumps(terms)},\n'
     path.write_text(f'{{\n{head}"forms": {{\n{lines}\n}}}}\n', encoding="utf-8")
@@ -75,7 +77,7 @@ def _short(sizes: tuple[float, float, float]) -> list[float]:
 
 
 def shown(form: MomentForm) -> str:
-    """A form as people write it: `2L·B·S·H + 28·B·S·H …`, the coefficients of one layer and of each further one."""
+    """A form for people: each part's terms, with the coefficient of two layers and of each further one."""
     parts = []
     for part, term, (one, more, leading) in form.sizes:
         growth = f" +{more:g} a layer" if more else ""

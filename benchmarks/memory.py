@@ -1,4 +1,4 @@
-"""The closed form of `tk plan` beside the traced peak, over bases, adapters, lengths, batches, checkpointing and losses.
+"""The closed form of `tk plan` beside the traced peak: bases, adapters, lengths, batches, checkpointing, losses.
 
     python benchmarks/memory.py [--quick] [--output benchmarks/results/memory.json]
     python benchmarks/memory.py --device cuda

@@ -1,8 +1,8 @@
 """The forms of a step's live set, as data derived from traces, and what they depend on.
 
-`forms.json` holds, for each `Way` to run, the moments at which memory can be widest; a moment is a sum of terms such as
-6·B·S·H bytes, each with its growth for every further layer. `benchmarks/derive_forms.py` writes it, from the libraries
-that are installed; a test derives a sample again and fails when an upgraded library has changed them.
+`forms.json` holds, for each `Way` to run, the moments at which memory can be widest; a moment is a sum of terms such
+as 6·B·S·H bytes, each with its growth for every further layer. `benchmarks/derive_forms.py` writes it, from the
+libraries that are installed; a test compares with traces and fails when an upgraded library has changed them.
 """
 
 from __future__ import annotations
@@ -148,9 +148,7 @@ def way_of(
     adapted = "all"
     if precision == "cuda 16" and not dropout and loss == "chunked" and shape.experts is None:
         adapted = next((name for name, names in SUBSETS.items() if set(targets) <= set(names)), "all")
-    return Way(
-        family_of(shape), adapted, adapter, checkpointing, loss, masked or precision in RARE, precision, dropout
-    )
+    return Way(family_of(shape), adapted, adapter, checkpointing, loss, masked or precision in RARE, precision, dropout)
 
 
 @cache

@@ -1,8 +1,8 @@
 """Peak memory of a LoRA or QLoRA step in closed form: what stays, plus the widest of a few moments.
 
-`estimate` is exact arithmetic on a shape: weights, 4-bit state, adapter and optimiser to the byte, everything that comes
-and goes by the forms of `toolkit.planning.forms`, which were read off traces of the very step that training takes. For
-an architecture without forms the shape brings a tracer of its own, and the estimate says who answered.
+`estimate` is exact arithmetic on a shape: weights, 4-bit state, adapter and optimiser to the byte, everything that
+comes and goes by the forms of `toolkit.planning.forms`, which were read off traces of the very step that training
+takes. For an architecture without forms the shape brings a tracer of its own, and the estimate says who answered.
 Bytes are what the allocator hands out; `fit` adds what a device needs beyond them.
 """
 

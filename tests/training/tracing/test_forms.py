@@ -73,7 +73,12 @@ STEPS: dict[str, dict[str, Any]] = {
     "dropout": {"adapter": "qlora", "checkpointing": True, "dropout": 0.1},
     "accumulation": {"adapter": "lora", "checkpointing": True, "accumulation": 4},
     "on a CPU": {"adapter": "lora", "checkpointing": False, "device_kind": "cpu", "dtype": "float32"},
-    "on a CPU with checkpointing": {"adapter": "qlora", "checkpointing": True, "device_kind": "cpu", "dtype": "float32"},
+    "on a CPU with checkpointing": {
+        "adapter": "qlora",
+        "checkpointing": True,
+        "device_kind": "cpu",
+        "dtype": "float32",
+    },
 }
 # Every model and every way to run at least once; the rest of the table is slow.
 DEFAULT = [(model, step) for place, model in enumerate(MODELS) for step in [list(STEPS)[place % len(STEPS)]]]

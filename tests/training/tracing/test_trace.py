@@ -85,7 +85,9 @@ def test_short_traces_give_what_full_depth_does(checkpointing: bool, kind: str) 
 def test_the_parts_of_a_trace_add_up_and_are_those_of_the_closed_form() -> None:
     found = trace({"model_type": "llama", **SMALL}, small(adapter="qlora", accumulation=2))
     assert sum(found.parts.values()) == found.peak_bytes
-    assert {"base_weights", "quantisation_state", "adapter", "gradients", "optimizer", "activations"} <= set(found.parts)
+    assert {"base_weights", "quantisation_state", "adapter", "gradients", "optimizer", "activations"} <= set(
+        found.parts
+    )
     assert found.parts["optimizer"] == 2 * found.parts["adapter"]
 
 

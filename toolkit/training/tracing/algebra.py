@@ -1,7 +1,7 @@
-"""Sizes read back as algebra: every dimension of a toy model is a prime of its own, so a number of bytes has one reading.
+"""Sizes read back as algebra: every dimension of a toy model has a prime of its own, so bytes have one reading.
 
-`6 x 101 x 467 x 1009` bytes can only be 6·B·S·H. A ledger that reads sizes so holds, at each moment of a step, the live
-set as a sum of such terms, exactly and for models of any size.
+`6 x 101 x 467 x 1009` bytes can only be 6·B·S·H. A ledger that reads sizes so holds, at each moment of a step, the
+live set as a sum of such terms, exactly and for models of any size.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from toolkit.training.tracing.ledger import PARTS, Ledger
 
 Term = tuple[str, ...]  # symbols, sorted: ("B", "H", "S")
 
-# B rows, S tokens of a row, S1 one fewer, S32 S/32 rounded up, H hidden, I intermediate, D half a head, K key heads, G
-# query heads for each, V vocabulary, R rank, TT and TV tokens and vocabulary of a tile of TRL's head, TO tokens of a tile
-# of ours, E experts, A of them active, M their width, C of them shared, Q and Z ranks of compressed queries and keys, ZR
-# the latter with the rotary part, N and P parts of a head without and (halved) with position, NP both, W width of a
-# value's head, NW that of an expanded key without position and value together.
+# B rows, S tokens of a row, S1 one fewer, S32 S/32 rounded up, H hidden, I intermediate, D half a head, K key heads,
+# G query heads for each, V vocabulary, R rank, TT and TV tokens and vocabulary of a tile of TRL's head, TO tokens of a
+# tile of ours, E experts, A of them active, M their width, C of them shared, Q and Z ranks of compressed queries and
+# keys, ZR the latter with the rotary part, N and P parts of a head without and (halved) with position, NP both, W width
+# of a value's head, NW that of an expanded key without position and value together.
 _SMALLEST = 17  # of what is left of a size, nothing but small factors may remain: 1, 2 or 4 bytes, two or three copies
 
 
@@ -48,8 +48,20 @@ def _latent() -> dict[str, int]:
         for value in range(2 * half + 1, 2 * half + 200):
             nope = 2 * half
             if _is_prime(half) and _is_prime(value) and _is_prime((nope + rotary) // 4) and _is_prime(nope + value):
-                rank = next(2 * number for number in range(2503, 9000) if _is_prime(number) and _is_prime(_odd_part(number + 307)))
-                return {"N": nope, "P": 307, "W": value, "NP": nope + rotary, "NW": nope + value, "Z": rank, "ZR": rank + rotary}
+                rank = next(
+                    2 * number
+                    for number in range(2503, 9000)
+                    if _is_prime(number) and _is_prime(_odd_part(number + 307))
+                )
+                return {
+                    "N": nope,
+                    "P": 307,
+                    "W": value,
+                    "NP": nope + rotary,
+                    "NW": nope + value,
+                    "Z": rank,
+                    "ZR": rank + rotary,
+                }
     raise AssertionError("there are such widths")
 
 

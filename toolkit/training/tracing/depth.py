@@ -49,7 +49,7 @@ def _kind(layer: Any, config: Any, index: int) -> tuple[object, ...]:
 
 
 def mark_layers(model: Any, ledger: Ledger) -> list[Any]:
-    """Begin a section of the ledger where a layer's forward or backward pass begins, and one for the loss after the last.
+    """Begin a section of the ledger where a layer's forward or backward pass begins, and one where the loss does.
 
     Sections are named from both ends, so that those of a deeper model bear the same names. Gives the hooks' handles.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import patch
 
-from toolkit.planning.forms import FAMILIES, PARTS, MomentForm, Way
+from toolkit.planning.forms import FAMILIES, MomentForm, Way
 from toolkit.planning.shape import read_shape
 from toolkit.training.tracing import depth, kernels
 from toolkit.training.tracing import model as models
@@ -17,8 +17,9 @@ from toolkit.training.tracing.algebra import Algebra, Reader, toy_dimensions
 from toolkit.training.tracing.demand import settings_for
 from toolkit.training.tracing.trace import Options, record
 
+
 def forms_of(way: Way) -> list[MomentForm]:
-    """Every moment of a step taken this way, none dropped. Raises TkError where traces of two depths differ in course."""
+    """Every moment of a step taken this way, none dropped."""
     base = _sections(way, first=1, last=1)
     more_last = _sections(way, first=1, last=2)
     more_first = _sections(way, first=2, last=1) if FAMILIES[way.family].leading else base
@@ -96,13 +97,17 @@ def toy_fields(way: Way, values: dict[str, int], first: int, last: int) -> dict[
         fields["sliding_window"] = None
     if family.experts:
         fields |= {"num_experts_per_tok": values["A"], "moe_intermediate_size": values["M"]}
-        fields |= {"num_experts": values["E"]} if family.model_type == "qwen3_moe" else {
-            "n_routed_experts": values["E"],
-            "n_shared_experts": values["C"],
-            "first_k_dense_replace": first,
-            "n_group": 1,
-            "topk_group": 1,
-        }
+        fields |= (
+            {"num_experts": values["E"]}
+            if family.model_type == "qwen3_moe"
+            else {
+                "n_routed_experts": values["E"],
+                "n_shared_experts": values["C"],
+                "first_k_dense_replace": first,
+                "n_group": 1,
+                "topk_group": 1,
+            }
+        )
     if family.latent:
         fields |= {
             "q_lora_rank": values["Q"] if family.compressed else None,
@@ -116,8 +121,7 @@ def toy_fields(way: Way, values: dict[str, int], first: int, last: int) -> dict[
 
 
 def _symbols(width: int, values: dict[str, int]) -> list[str]:
-    coefficient, term = Algebra(values, {}).read(width)
-    return list(term)
+    return list(Algebra(values, {}).read(width)[1])
 
 
 def _product(symbols: tuple[str, ...], values: dict[str, int]) -> int:

@@ -1,9 +1,10 @@
 """Kernels of a GPU, stood in for where a trace runs without one: what they allocate, keep and hold while they work.
 
-The trace's tensors are on a fake CPU. For a CPU nothing but data-dependent sizes is stood in for. For CUDA, attention is
-chosen and its backward pass sized as torch does there, dropout makes its one-byte mask, and TRL's Triton kernels, which
-work in place, do nothing. Which kernel torch takes: `aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`; buffers of the
-backward passes: FlashAttention 2's `mha_bwd` and the memory-efficient kernel's `_efficient_attention_backward`.
+The trace's tensors are on a fake CPU. For a CPU nothing but data-dependent sizes is stood in for. For CUDA, attention
+is chosen and its backward pass sized as torch does there, dropout makes its one-byte mask, and TRL's Triton kernels,
+which work in place, do nothing. Which kernel torch takes: `aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`;
+buffers of the backward passes, from memory of the sources: FlashAttention 2's `mha_bwd` and the memory-efficient
+kernel's `_efficient_attention_backward`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def kernels_of(device_kind: str, *, masked: bool) -> Iterator[None]:
     """
     with ExitStack() as stack:
         if not masked:
-            stack.enter_context(patch("transformers.masking_utils.find_packed_sequence_indices", lambda positions: None))
+            stack.enter_context(
+                patch("transformers.masking_utils.find_packed_sequence_indices", lambda positions: None)
+            )
         if device_kind in ("cuda", "rocm"):
             stack.enter_context(patch("torch.nn.functional.scaled_dot_product_attention", _cuda_attention))
             stack.enter_context(patch("torch.nn.functional.dropout", _fused_dropout))
@@ -100,8 +103,8 @@ def _cuda_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attention by the kernel that torch takes on an NVIDIA GPU from Ampere on: flash without a mask and with equal head
-    widths in 16 bits, else memory-efficient, else written out."""
+    """Attention by the kernel that torch takes on an NVIDIA GPU from Ampere on: flash without a mask and with equal
+    head widths in 16 bits, else memory-efficient, else written out."""
     import torch
 
     aten = torch.ops.aten
@@ -152,7 +155,7 @@ def _is_mask(indices: Any) -> bool:
 
 
 def _selected(tensor: Tensor, indices: Any) -> Tensor:
-    """`tensor[mask]` where every position counts, which is the most there can be; its coordinates are made on the way."""
+    """`tensor[mask]` where every position counts, which is the most there can be, by way of its coordinates."""
     (mask,) = indices
     coordinates = tensor.new_empty((mask.numel(), mask.dim()), dtype=_int64())
     result = tensor.new_empty((mask.numel(), *tensor.shape[mask.dim() :]))

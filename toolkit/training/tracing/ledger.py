@@ -106,8 +106,8 @@ def recording(
 ) -> AbstractContextManager[Any]:
     """Record every operation in the block.
 
-    `stand_in(function, args, kwargs)` may answer for an operation, else it gives NotImplemented; `hidden_bytes(function,
-    args)` says what an operation allocates for as long as it runs.
+    `stand_in(function, args, kwargs)` may answer for an operation, else it gives NotImplemented;
+    `hidden_bytes(function, args)` says what an operation allocates for as long as it runs.
     """
     return _mode()(ledger, stand_in, hidden_bytes)  # type: ignore[no-any-return]
 

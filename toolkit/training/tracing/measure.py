@@ -8,7 +8,6 @@ from typing import Any
 
 from toolkit.errors import TkError
 from toolkit.planning.memory import MemoryEstimate
-from toolkit.training.base import compute_dtype, four_bit
 from toolkit.training.settings import Settings
 from toolkit.training.tracing import model as models
 
@@ -48,7 +47,7 @@ def _steps(fields: Mapping[str, object], settings: Settings) -> None:
     from toolkit.training.methods import sft
     from toolkit.training.progress import silent
 
-    model = add_adapter(_base(fields, settings), settings)
+    model = add_adapter(random_base(fields, settings), settings)
     count = settings.micro_batch_size * settings.accumulation
     rows = [[7] * settings.max_length for _ in range(count)]
     if settings.micro_batch_size > 1:
@@ -57,44 +56,55 @@ def _steps(fields: Mapping[str, object], settings: Settings) -> None:
         sft.train(model, _tokenizer(), Encoded(rows, rows), replace(settings, max_steps=STEPS), Path(folder), silent)
 
 
-def _base(fields: Mapping[str, object], settings: Settings) -> Any:
-    """The model on the device, its weights whatever lay in memory; in 4 bits where asked, matrix by matrix."""
+def random_base(fields: Mapping[str, object], settings: Settings) -> Any:
+    """The base on the settings' device, its weights at random; in 4 bits where asked, quantised matrix by matrix."""
     import torch
-    from torch import nn
     from transformers import AutoModelForCausalLM
 
-    config = models.config_of(fields)
+    config, device = models.config_of(fields), settings.device_type
     dtype = getattr(torch, settings.dtype)
     if settings.adapter == "lora":
-        with torch.device("cuda"):
+        with torch.device(device):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=settings.attention)
         model.config.use_cache = False
         return model
     model = models.meta_base(config, settings.attention, settings.dtype)
     models.quantise(model, settings)
-    quantisation = four_bit(compute_dtype(settings.dtype, settings.device_type))
-    for module in list(model.modules()):
-        for name, parameter in list(module._parameters.items()):
-            if parameter is None or parameter.device.type != "meta":
-                continue
-            value = torch.randn(parameter.shape, dtype=dtype) * 0.02
-            if type(parameter).__name__ == "Params4bit":
-                module._parameters[name] = type(parameter)(
-                    value, requires_grad=False, quant_type=quantisation.bnb_4bit_quant_type, module=module
-                ).to("cuda")
-            else:
-                module._parameters[name] = nn.Parameter(value.to("cuda"), requires_grad=False)
-    model.tie_weights()
-    rebuilt = AutoModelForCausalLM.from_config(models.shorter(config, 1), dtype=dtype)  # its buffers have values
-    values = {name: buffer for name, buffer in rebuilt.named_buffers()}
-    for name, buffer in model.named_buffers():
+    made: dict[int, Any] = {}  # by identity, so that tied weights stay tied
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                if id(parameter) not in made:
+                    made[id(parameter)] = parameter, _random(parameter, dtype, device, module)
+                module._parameters[name] = made[id(parameter)][1]
+    # Buffers hold values that the class computes; one layer of it has them all.
+    values = dict(AutoModelForCausalLM.from_config(models.shorter(config, 1), dtype=dtype).named_buffers())
+    for name, buffer in list(model.named_buffers()):
         owner, _, leaf = name.rpartition(".")
-        model.get_submodule(owner)._buffers[leaf] = values.get(name, torch.zeros(buffer.shape, dtype=buffer.dtype)).to("cuda")
+        value = values.get(name, torch.zeros(buffer.shape, dtype=buffer.dtype))
+        model.get_submodule(owner)._buffers[leaf] = value.to(device)
     return model
 
 
+def _random(parameter: Any, dtype: Any, device: str, module: Any) -> Any:
+    import torch
+
+    value = torch.randn(parameter.shape, dtype=dtype) * 0.02
+    if type(parameter).__name__ != "Params4bit":
+        return torch.nn.Parameter(value.to(device), requires_grad=False)
+    made = type(parameter)(
+        value,
+        requires_grad=False,
+        compress_statistics=parameter.compress_statistics,
+        quant_type=parameter.quant_type,
+        module=module,
+    )
+    return made.to(device)  # which is when bitsandbytes quantises
+
+
 def _tokenizer() -> Any:
-    from tokenizers import Tokenizer, models as kinds
+    from tokenizers import Tokenizer
+    from tokenizers import models as kinds
     from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(kinds.WordLevel({"<pad>": 0, "</s>": 1}, unk_token="<pad>"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def config_of(fields: Mapping[str, object]) -> Any:
-    """The transformers configuration of a `config.json`'s fields. Raises TkError where transformers cannot read them."""
+    """The transformers configuration of a `config.json`'s fields. Raises TkError where there is none."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
@@ -56,9 +56,7 @@ def meta_base(config: Any, attention: str, dtype: str = "bfloat16") -> Any:
 
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                config, dtype=getattr(torch, dtype), attn_implementation=attention
-            )
+            model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation=attention)
     except (ValueError, KeyError, ImportError, AttributeError, RuntimeError) as error:
         raise TkError(
             f"transformers cannot build a causal language model of it: {first_line(error)}", where="config.json"
@@ -137,8 +135,8 @@ def _exchange(parameter: Any, dtype: str, ledger: Ledger) -> Any:
 
 
 def _four_bit(parameter: Any, dtype: str, ledger: Ledger) -> Any:
-    """A 4-bit weight: bitsandbytes' own quantisation of a fake one. Its Params4bit cannot hold a fake tensor, so a plain
-    parameter carries the state."""
+    """A 4-bit weight: bitsandbytes' own quantisation of a fake one. Its Params4bit cannot hold a fake tensor, so a
+    plain parameter carries the state."""
     import torch
     from bitsandbytes import functional
 

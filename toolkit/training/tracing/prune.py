@@ -12,7 +12,9 @@ from toolkit.planning.forms import FAMILIES, MomentForm, variables
 MODELS = 3000
 TOLERANCE = 1e-4  # of a step's own memory, weights and optimiser left out
 
-Sample = tuple[dict[str, float], int, int]  # values of the symbols, further layers of the last kind and of the leading one
+Sample = tuple[
+    dict[str, float], int, int
+]  # values of the symbols, further layers of the last kind and of the leading one
 
 
 def widest(family: str, forms: Sequence[MomentForm]) -> list[MomentForm]:
@@ -71,10 +73,14 @@ def _sample(family: str, draw: random.Random) -> Sample:
     experts = latent = None
     if details.experts:
         count = draw.choice((8, 64, 128, 160, 256))
-        experts = Experts(count, draw.choice((2, 4, 6, 8)), draw.randint(1, 2), draw.choice((96, 768, 1408, 2048)), leading)
+        experts = Experts(
+            count, draw.choice((2, 4, 6, 8)), draw.randint(1, 2), draw.choice((96, 768, 1408, 2048)), leading
+        )
     if details.latent:
         rank = draw.choice((96, 1024, 1536)) if details.compressed else None
-        latent = Latent(rank, draw.choice((64, 512)), draw.choice((32, 128)), draw.choice((16, 64)), draw.choice((32, 128)))
+        latent = Latent(
+            rank, draw.choice((64, 512)), draw.choice((32, 128)), draw.choice((16, 64)), draw.choice((32, 128))
+        )
         keys = draw.choice((4, 16, 64, 128))
     shape = Shape(
         model_type=details.model_type,

@@ -95,7 +95,8 @@ def optimiser(model: Any, settings: Settings, ledger: Ledger) -> Callable[[], No
         for tensor in moments.values():
             ledger.own(tensor, "optimizer")
         adam.state[parameter] = {"step": torch.ones(()), **moments}
-    return adam.step
+    update: Callable[[], None] = adam.step
+    return update
 
 
 def hold_gradients(model: Any, ledger: Ledger) -> None:

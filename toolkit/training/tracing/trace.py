@@ -1,4 +1,4 @@
-"""`trace`: the peak of one training step of any model that transformers can build, without its weights and without a GPU."""
+"""`trace`: the peak of one training step of any model that transformers can build, without weights or a GPU."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def sections_of(
 
 @lru_cache(maxsize=8)
 def _layers_in(fields: str) -> tuple[int, int]:
-    """Layers of a model, and those before the run of equal ones; by the text of its fields, as it takes a whole model."""
+    """Layers of a model, and those before the run of equal ones; remembered, as it takes a whole model."""
     return depth.layers_in(models.meta_base(models.config_of(json.loads(fields)), "sdpa"))
 
 
