@@ -202,6 +202,7 @@ def _text() -> str:
 def variables(shape: Shape, *, rank: int, batch: int, length: int) -> dict[str, float]:
     """The symbols of the forms (see `toolkit.training.tracing.algebra`) for a shape and a micro-batch."""
     counted = max(1, batch * (length - 1))
+    tile = min(counted, max(1, 2**26 // shape.vocab))  # as in `toolkit.training.losses`
     values: dict[str, float] = {
         "B": batch,
         "S": length,
@@ -216,7 +217,8 @@ def variables(shape: Shape, *, rank: int, batch: int, length: int) -> dict[str, 
         "R": rank,
         "TT": min(counted, 4096),
         "TV": 32768,
-        "TO": min(counted, max(1, 2**26 // shape.vocab)),
+        "TO": tile,
+        "TL": min(counted - tile, tile),
     }
     if shape.experts is not None:
         experts = shape.experts

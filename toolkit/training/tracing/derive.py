@@ -62,8 +62,8 @@ def _sections(way: Way, *, first: int, last: int) -> Any:
         ratio = matrix.fan_in * matrix.fan_out / _product(symbols, values)
         blocks = -(-matrix.fan_in * matrix.fan_out // 64)
         known |= {blocks: (ratio / 64, symbols), 4 * blocks: (ratio / 16, symbols)}
-    rest = values["B"] * values["S1"] - values["TO"]  # the last tile of our loss, counted as the whole one it can be
-    for size, symbols in ((1, ("TO",)), (values["V"], ("TO", "V")), (values["H"], ("H", "TO"))):
+    rest = values["B"] * values["S1"] - values["TO"]
+    for size, symbols in ((1, ("TL",)), (values["V"], ("TL", "V")), (values["H"], ("H", "TL"))):
         known |= {count * rest * size: (float(count), symbols) for count in (1, 2, 4, 8)}
     ledger = Reader(Algebra(values, known))
     options = Options(loss=way.loss, block=1, masked=way.masked)
