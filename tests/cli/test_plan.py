@@ -36,7 +36,7 @@ def test_what_does_not_fit_is_answered_with_what_would(tk):
         "adapter.type: qlora",
         "--gpus",
         "LoRA fits on L4",
-        "Qwen/Qwen2.5-1.5B-Instruct (Apache License 2.0) takes",
+        "Qwen/Qwen2.5-3B-Instruct (Qwen RESEARCH LICENSE AGREEMENT) takes",
     ):
         assert part in text
 

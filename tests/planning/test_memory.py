@@ -1,7 +1,7 @@
-"""Closed forms against the traced peaks of Llama 3.1 8B, Qwen and DeepSeek V2 Lite (transformers 5.23, PEFT 0.21, TRL 1.16).
+"""The closed form: anchors that were traced apart from this code, what it adds up to, and what it refuses.
 
-The traces are of fake tensors and were themselves within 0.1 % of real CPU steps. They ran TRL's own loss, whose tiles are
-half the size of ours: where the loss is the widest moment, ours is 0.2 % above them.
+The anchors are traces of fake tensors, themselves within 0.1 % of real CPU steps, of Llama 3.1 8B, Qwen and DeepSeek V2
+Lite under transformers 5.23, PEFT 0.21 and TRL 1.16, given to as many digits as stand here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import pytest
 
 from toolkit.errors import InvalidInput
 from toolkit.planning.bases import known_shape
+from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.gpu import GIB, named
-from toolkit.planning.memory import MemoryEstimate, context_bytes, estimate, fit, weight_bytes
+from toolkit.planning.memory import context_bytes, estimate, fit, weight_bytes
 from toolkit.planning.moments import DEQUANTISED_EXPERT_BYTES
 from toolkit.planning.shape import Shape
 
@@ -45,36 +46,29 @@ def step(base: str, **changes: object) -> MemoryEstimate:
 
 
 TRACED = [
-    # GiB, tolerance, base, what differs
-    (20.06, 0.001, LLAMA, {}),
-    (16.587, 0.001, LLAMA, {"batch": 1}),
-    (69.56, 0.001, LLAMA, {"checkpointing": False}),
-    (19.10, 0.001, LLAMA, {"adapter_dtype": "bfloat16"}),
-    (60.91, 0.003, LLAMA, {"adapter_dtype": "bfloat16", "checkpointing": False}),
-    (18.94, 0.001, LLAMA, {"targets": QUERY_VALUE}),
-    (53.72, 0.003, LLAMA, {"targets": QUERY_VALUE, "checkpointing": False}),
-    (20.20, 0.001, LLAMA, {"masked": True}),
-    (73.58, 0.001, LLAMA, {"masked": True, "checkpointing": False}),
-    (29.29, 0.001, LLAMA, {"loss": "logits"}),
-    (80.34, 0.003, LLAMA, {"loss": "logits", "checkpointing": False}),
-    (20.21, 0.001, LLAMA, {"accumulation": 2}),
-    (20.79, 0.001, LLAMA, {"dropout": 0.05}),
-    (79.28, 0.004, LLAMA, {"dropout": 0.05, "checkpointing": False}),
-    (9.46, 0.001, LLAMA, {"adapter": "qlora", "adapter_dtype": "bfloat16"}),
-    (51.26, 0.003, LLAMA, {"adapter": "qlora", "adapter_dtype": "bfloat16", "checkpointing": False}),
-    (19.41, 0.001, LLAMA, {"adapter": "qlora", "adapter_dtype": "bfloat16", "loss": "logits"}),
-    (2.106, 0.001, SMALL_QWEN, {}),
-    (30.856, 0.001, LITE, {"batch": 2, "targets": LITE_ATTENTION}),
-    (30.1, 0.001, LITE, {"batch": 1, "targets": LITE_ATTENTION}),
-    (57.9, 0.001, MIXTURE, {"batch": 1}),
+    # GiB, base, what differs
+    (20.06, LLAMA, {}),
+    (16.587, LLAMA, {"batch": 1}),
+    (69.56, LLAMA, {"checkpointing": False}),
+    (18.94, LLAMA, {"targets": QUERY_VALUE}),
+    (53.72, LLAMA, {"targets": QUERY_VALUE, "checkpointing": False}),
+    (20.20, LLAMA, {"masked": True}),
+    (73.58, LLAMA, {"masked": True, "checkpointing": False}),
+    (29.29, LLAMA, {"loss": "logits"}),
+    (80.34, LLAMA, {"loss": "logits", "checkpointing": False}),
+    (20.21, LLAMA, {"accumulation": 2}),
+    (20.79, LLAMA, {"dropout": 0.05}),
+    (79.28, LLAMA, {"dropout": 0.05, "checkpointing": False}),
+    (2.106, SMALL_QWEN, {}),
+    (30.856, LITE, {"batch": 2, "targets": LITE_ATTENTION}),
+    (30.1, LITE, {"batch": 1, "targets": LITE_ATTENTION}),
+    (57.9, MIXTURE, {"batch": 1}),
 ]
 
 
-@pytest.mark.parametrize(("traced", "tolerance", "base", "changes"), TRACED)
-def test_an_estimate_is_near_the_traced_peak(
-    traced: float, tolerance: float, base: str, changes: dict[str, object]
-) -> None:
-    assert step(base, **changes).peak_bytes / GIB == pytest.approx(traced, rel=tolerance)
+@pytest.mark.parametrize(("traced", "base", "changes"), TRACED)
+def test_an_estimate_is_the_traced_peak(traced: float, base: str, changes: dict[str, object]) -> None:
+    assert step(base, **changes).peak_bytes / GIB == pytest.approx(traced, rel=0.0007)
 
 
 @pytest.mark.parametrize("base", [LLAMA, SMALL_QWEN, LITE, MIXTURE, "Qwen/Qwen3-8B", "deepseek-ai/DeepSeek-V3"])
@@ -131,14 +125,6 @@ def test_a_step_on_4_bit_experts_has_room_for_one_tile_of_them() -> None:
     assert tiled.parts["working_buffers"] == DEQUANTISED_EXPERT_BYTES + stack // 16
 
 
-def test_float32_adapters_on_a_4_bit_base_cost_their_bytes_and_no_activations_under_cuda() -> None:
-    trained = 41_943_040
-    half = step(LLAMA, adapter="qlora", adapter_dtype="bfloat16")
-    full = step(LLAMA, adapter="qlora")
-    assert full.peak_bytes - half.peak_bytes == trained * (2 + 4)  # the adapter and two states, twice as wide
-    assert step(LLAMA, adapter="qlora", device_kind="mps").peak_bytes > full.peak_bytes
-
-
 def test_float32_takes_about_twice_the_activations() -> None:
     half = step(SMALL_QWEN, checkpointing=False).parts["activations"]
     full = step(SMALL_QWEN, checkpointing=False, dtype="float32", device_kind="cpu").parts["activations"]
@@ -159,12 +145,30 @@ def test_memory_grows_with_tokens_and_shrinks_with_checkpointing() -> None:
 
 
 def test_tiles_of_the_loss_do_not_grow_with_the_batch() -> None:
-    small, large = (
-        step("Qwen/Qwen2.5-0.5B", batch=batch, length=512, checkpointing=False, dtype="float32", device_kind="cpu")
-        for batch in (1, 8)
-    )
-    assert small.moment == large.moment == "loss, one tile of the logits"
-    assert small.parts["logits_and_loss"] == large.parts["logits_and_loss"] == 512 * 2**20
+    """The head's tiles are of 4096 tokens and 32,768 of the vocabulary, in 16 bits; hidden states grow, tiles do not."""
+    sizes = [step(SMALL_QWEN, batch=batch, checkpointing=False, targets=QUERY_VALUE) for batch in (1, 3, 6)]
+    assert {size.moment for size in sizes} == {"loss and head"}
+    one, three, six = (size.parts["logits_and_loss"] for size in sizes)
+    tile = 2 * 4096 * 32_768
+    assert tile < three < six < three + tile / 4
+    assert one == pytest.approx(tile / 2 + (six - three) / 3, rel=0.02)  # 2047 tokens have half a tile
+
+
+def test_a_set_of_matrices_without_a_form_of_its_own_is_counted_with_a_larger_one() -> None:
+    some = step(LLAMA, targets=("q_proj", "down_proj"))
+    assert some.answered_by == "closed form of a larger set of adapted matrices"
+    assert step(LLAMA).answered_by == "closed form"
+    assert some.parts["activations"] == step(LLAMA).parts["activations"]
+    assert some.parts["adapter"] < step(LLAMA).parts["adapter"]
+
+
+def test_an_update_of_all_parameters_at_once_takes_a_copy_of_them() -> None:
+    """On one short row the widest moment is the optimiser's."""
+    found = step(LLAMA, batch=1, length=16, rank=256)
+    assert found.moment == "optimiser step"
+    assert found.parts["working_buffers"] == found.parts["adapter"] == found.parts["gradients"]
+    fused = step(LLAMA, batch=1, length=16, rank=256, optimizer="adamw_torch_fused")
+    assert fused.parts["working_buffers"] < 2**21
 
 
 def test_optimiser_states_are_two_float32_values_per_trained_parameter() -> None:

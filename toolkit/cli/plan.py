@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--all-gpus", is_flag=True, help="A table instead: the recipe on every GPU that tk knows.")
 @click.option("--all-bases", is_flag=True, help="A table instead: every base that tk knows on this GPU.")
 @click.option("--probe", is_flag=True, help="Run two real steps of the longest rows here, and compare.")
+@click.option("--exact", is_flag=True, help="Trace the chosen step on tensors without memory; any architecture.")
 @policy_options
 @offline_option
 @format_option
@@ -43,6 +45,7 @@ def command(
     all_gpus: bool,
     all_bases: bool,
     probe: bool,
+    exact: bool,
     strict: bool,
     policy: Path | None,
     offline: bool,
@@ -56,6 +59,7 @@ def command(
       tk plan recipes/embedded-qwen-lora.yaml --set train.batch_size=8 --format json
       tk plan recipes/llama-lora.yaml --gpu "A100 40GB" --gpus 4
       tk plan recipes/qwen-lora.yaml --all-gpus
+      tk plan recipes/qwen-lora.yaml --gpu 24GiB --exact
     """
     from toolkit.cli.plan_text import plan_text
     from toolkit.errors import UsageError
@@ -63,8 +67,10 @@ def command(
     from toolkit.planning.prepare import prepare
     from toolkit.planning.recipe import load_recipe
 
-    if all_gpus + all_bases + probe > 1:
-        raise UsageError("--all-gpus, --all-bases and --probe: name one of them")
+    if all_gpus + all_bases + probe + exact > 1:
+        raise UsageError("--all-gpus, --all-bases, --probe and --exact: name one of them")
+    if exact and gpus and gpus > 1:
+        raise UsageError("--exact traces a step on one GPU; leave --gpus out")
     if all_gpus and gpu:
         raise UsageError("--all-gpus plans for every GPU; leave --gpu out")
     if probe and gpu not in (None, "cpu"):
@@ -74,7 +80,14 @@ def command(
     if all_bases:
         _print_bases(loaded, device, gpus, format_)
         return
-    prepared = prepare(loaded, device, access(offline), manner(strict=strict, policy=policy), gpus=gpus)
+    judging = manner(strict=strict, policy=policy)
+    if exact:
+        from toolkit.training.tracing.exact import exactly, shape_or_trace
+
+        prepared = prepare(loaded, device, access(offline), judging, gpus=gpus, read=shape_or_trace)
+        prepared = replace(prepared, plan=exactly(prepared.plan, loaded, prepared.examination.snapshot))
+    else:
+        prepared = prepare(loaded, device, access(offline), judging, gpus=gpus)
     if all_gpus:
         _print_gpus(prepared, gpus, format_)
         return

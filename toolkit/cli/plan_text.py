@@ -49,6 +49,7 @@ def _lines(plan: Plan, verdict: Verdict, measured: Measured | None) -> Iterator[
     for name, part in sorted(memory.parts.items(), key=lambda item: -item[1]):
         if part:
             yield f"  {name.replace('_', ' '):{width}}  {size(part):>11}"
+    yield f"  {'sized by':{width}}  {memory.answered_by}"
     if plan.estimate and plan.fit != "does-not-fit":
         yield from _time(plan.estimate, plan.gpus)
     if measured:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.gpu import Device
-from toolkit.planning.memory import ELEMENT_BYTES, MemoryEstimate, estimate, fit
+from toolkit.planning.memory import ELEMENT_BYTES, estimate, fit
 from toolkit.planning.roofline import Rates, Step, gather_seconds, reduce_seconds
 from toolkit.planning.rows import Rows
 from toolkit.planning.shape import Shape

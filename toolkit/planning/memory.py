@@ -1,21 +1,22 @@
 """Peak memory of a LoRA or QLoRA step in closed form: what stays, plus the widest of a few moments.
 
-`estimate` is exact arithmetic on a shape: weights, 4-bit state, adapter and optimiser to the byte, activations by the
-forms in `toolkit.planning.activations` and `moments`. It models transformers 5 with PEFT 0.21, attention through SDPA and a
-language-model head whose loss is formed in tiles (`chunked`) or on whole logits.
+`estimate` is exact arithmetic on a shape: weights, 4-bit state, adapter and optimiser to the byte, everything that
+comes and goes by the forms of `toolkit.planning.forms`, which were read off traces of the very step that training
+takes. For an architecture without forms the shape brings a tracer of its own, and the estimate says who answered.
 Bytes are what the allocator hands out; `fit` adds what a device needs beyond them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 from toolkit.errors import InvalidInput, Problem
-from toolkit.planning.activations import Setting
-from toolkit.planning.architecture import Shape
+from toolkit.planning.architecture import Matrix, Shape
+from toolkit.planning.estimates import ADAPTER_BYTES, MemoryEstimate
+from toolkit.planning.forms import FAMILIES, Products, Way, has_forms, moments_of, variables, way_of
 from toolkit.planning.gpu import GIB, Device
-from toolkit.planning.moments import Moment, step_moments
+from toolkit.planning.sums import summed_estimate
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -44,12 +45,28 @@ _COMFORTABLE, _TIGHT = 1.14, 1.05
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """Peak of one step in bytes, the moment it occurs, and its parts, which add up to it."""
+class TracedShape(Shape):
+    """The shape of a base that no form is known for, read off the model that transformers builds of it.
 
-    peak_bytes: int
-    moment: str
-    parts: dict[str, int]
+    `linear` are its matrices, `unadapted` those of them that get no adapter by default, `counted` its parameters, and
+    `tracer` takes what `estimate` takes, as keywords.
+    """
+
+    linear: tuple[Matrix, ...] = ()
+    unadapted: frozenset[str] = frozenset()
+    counted: int = 0
+    tracer: Callable[..., MemoryEstimate] = field(repr=False, kw_only=True)
+
+    @property
+    def matrices(self) -> tuple[Matrix, ...]:
+        return self.linear
+
+    @property
+    def parameters(self) -> int:
+        return self.counted
+
+    def linear_targets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(matrix.name for matrix in self.linear if matrix.name not in self.unadapted))
 
 
 def estimate(
@@ -62,7 +79,6 @@ def estimate(
     length: int,
     checkpointing: bool,
     dtype: str,
-    adapter_dtype: str = "float32",
     loss: str = "chunked",
     optimizer: str = "adamw_torch",
     accumulation: int = 1,
@@ -72,50 +88,100 @@ def estimate(
 ) -> MemoryEstimate:
     """Peak memory of training steps after the first (optimiser states exist) on one device.
 
-    `adapter` is lora or qlora (NF4 with double quantisation), `batch` x `length` tokens form one micro-batch, `dtype`
-    is that of base and activations. From `accumulation` 2 on, gradients outlive the backward pass. `masked` says that
-    rows are padded or packed. Raises InvalidInput for a dtype, loss, adapter or optimizer that it has no form for.
+    `adapter` is lora or qlora (NF4 with double quantisation), its parameters in float32; `batch` x `length` tokens form
+    one micro-batch, `dtype` is that of base and activations. From `accumulation` 2 on, gradients outlive the backward
+    pass. `masked` says that rows are padded or packed. A base that no form is known for is traced (`TracedShape`).
+    Raises InvalidInput for a dtype, loss, adapter or optimizer that there is no form for.
     """
-    _check(adapter, dtype, adapter_dtype, loss, optimizer)
-    element, own = ELEMENT_BYTES[dtype], ELEMENT_BYTES[adapter_dtype]
-    tokens = batch * length
-    mask_bytes = 4 if device_kind == "cpu" else 1  # a CPU's dropout mask has the format of its input
-    setting = Setting(
-        targets=targets,
-        rank=rank,
-        tokens=tokens,
-        length=length,
-        element_bytes=element,
-        own_copies=_own_copies(adapter, dtype, adapter_dtype, device_kind),
-        dropout_mask_bytes=mask_bytes if dropout else 0,
-        masked=masked,
-        exact_math=device_kind == "cpu" and shape.latent is not None,
-    )
-    trained = shape.adapter_parameters(rank, targets)
-    gradients = own * trained
-    foreach = gradients if optimizer == "adamw_torch" else 0  # its one temporary copy of what it updates
-    peak = max(
-        Moment("optimiser step", working_buffers=foreach, gradients=0 if accumulation > 1 else gradients),
-        *step_moments(shape, setting, adapter=adapter, checkpointing=checkpointing, loss=loss),
-        key=lambda moment: moment.total,
-    )
-    attention_mask = element * length * tokens if masked and peak.activations else 0
-    cast = element * trained if dtype != adapter_dtype and not checkpointing and peak.activations else 0
+    _check(adapter, dtype, loss, optimizer)
+    if isinstance(shape, TracedShape):
+        return shape.tracer(
+            adapter=adapter,
+            rank=rank,
+            targets=targets,
+            batch=batch,
+            length=length,
+            checkpointing=checkpointing,
+            dtype=dtype,
+            loss=loss,
+            optimizer=optimizer,
+            accumulation=accumulation,
+            dropout=dropout,
+            masked=masked,
+            device_kind=device_kind,
+        )
     weights, state = weight_bytes(shape, adapter, dtype)
-    # Adam's states have the format of what they belong to; the 8-bit ones do not care.
-    factor = OPTIMIZER_BYTES[optimizer] * (own / 4 if optimizer.startswith("adamw_torch") else 1)
-    parts = {
+    windowed = shape.sliding_window is not None and length >= shape.sliding_window  # which needs a mask in any case
+    way = way_of(
+        shape,
+        adapter=adapter,
+        targets=targets,
+        checkpointing=checkpointing,
+        loss=loss,
+        masked=masked or windowed,
+        dtype=dtype,
+        device_kind=device_kind,
+        dropout=dropout > 0,
+    )
+    if not has_forms(shape, way, targets):
+        return summed_estimate(
+            shape,
+            (weights, state),
+            adapter=adapter,
+            rank=rank,
+            targets=targets,
+            batch=batch,
+            length=length,
+            checkpointing=checkpointing,
+            element_bytes=ELEMENT_BYTES[dtype],
+            loss=loss,
+            optimizer_bytes=OPTIMIZER_BYTES[optimizer],
+            foreach=optimizer == "adamw_torch",
+            accumulation=accumulation,
+            dropout=dropout,
+            masked=masked,
+            device_kind=device_kind,
+        )
+    trained = ADAPTER_BYTES * shape.adapter_parameters(rank, targets)
+    moment, parts = _widest(shape, way, rank, batch, length, trained, accumulation > 1)
+    # On a GPU AdamW updates all parameters at once, by way of one temporary copy.
+    copy = trained if optimizer == "adamw_torch" and device_kind != "cpu" else 0
+    if sum(parts.values()) < trained + copy:
+        moment, parts = "optimiser step", {"gradients": trained, "working_buffers": copy}
+    every = {
         "base_weights": weights,
         "quantisation_state": state,
-        "adapter": own * trained,
-        "gradients": peak.gradients + (gradients if accumulation > 1 else 0),
-        "optimizer": int(factor * trained),
-        "activations": peak.activations,
-        "logits_and_loss": peak.logits_and_loss,
-        "working_buffers": peak.working_buffers + attention_mask + cast,  # `cast`: autocast's 16-bit adapter
+        "adapter": trained,
+        "gradients": parts["gradients"],
+        "optimizer": int(OPTIMIZER_BYTES[optimizer] / ADAPTER_BYTES * trained),
+        "activations": parts.get("activations", 0),
+        "logits_and_loss": parts.get("logits_and_loss", 0),
+        "working_buffers": parts["working_buffers"],
     }
-    parts = {name: size for name, size in parts.items() if size}
-    return MemoryEstimate(sum(parts.values()), peak.name, parts)
+    every = {name: size for name, size in every.items() if size}
+    exact = way.has_targets(shape, targets)
+    answered_by = "closed form" if exact else "closed form of a larger set of adapted matrices"
+    return MemoryEstimate(sum(every.values()), moment, every, answered_by)
+
+
+def _widest(
+    shape: Shape, way: Way, rank: int, batch: int, length: int, trained: int, held: bool
+) -> tuple[str, dict[str, int]]:
+    """The widest moment between the start of the forward and the end of the backward pass, and its parts in bytes.
+
+    `trained` bytes of gradients are there from the start where they are `held` from earlier micro-batches.
+    """
+    products = Products(variables(shape, rank=rank, batch=batch, length=length))
+    # The forms are those of two layers, one of each kind, and of what further ones add.
+    first = shape.dense_layers - 1 if FAMILIES[way.family].leading else 0
+    last = shape.layers - 2 - first
+    widest, name = {"gradients": 0, "working_buffers": 0}, ""
+    for form in moments_of(way):
+        parts = {part: int(size) for part, size in form.bytes_by_part(products, last, first).items()}
+        parts["gradients"] = trained if held else min(parts["gradients"], trained)
+        if sum(parts.values()) > sum(widest.values()):
+            widest, name = parts, form.name
+    return name, widest
 
 
 def fit(estimate: MemoryEstimate, device: Device) -> str:
@@ -150,18 +216,10 @@ def weight_bytes(shape: Shape, adapter: str, dtype: str) -> tuple[int, int]:
     return plain + int(_NF4_BYTES * quantised), int(_NF4_STATE_BYTES * quantised)
 
 
-def _own_copies(adapter: str, dtype: str, adapter_dtype: str, device_kind: str) -> bool:
-    """Whether each adapted matrix keeps a copy of its input for itself (see `toolkit.planning.activations`)."""
-    if dtype == adapter_dtype:
-        return False
-    return adapter == "lora" or device_kind not in ("cuda", "rocm")
-
-
-def _check(adapter: str, dtype: str, adapter_dtype: str, loss: str, optimizer: str) -> None:
+def _check(adapter: str, dtype: str, loss: str, optimizer: str) -> None:
     known = {
         "adapter": (adapter, ("lora", "qlora")),
         "dtype": (dtype, tuple(ELEMENT_BYTES)),
-        "adapter_dtype": (adapter_dtype, tuple(ELEMENT_BYTES)),
         "loss": (loss, ("chunked", "logits")),
         "optimizer": (optimizer, tuple(OPTIMIZER_BYTES)),
     }

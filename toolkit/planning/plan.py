@@ -15,9 +15,10 @@ from toolkit.planning.choices import (
     override_problems,
 )
 from toolkit.planning.duration import Prediction, predict
+from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.fitting import Demand, Fitting, best, measure, micro_batches
 from toolkit.planning.gpu import Device
-from toolkit.planning.memory import MemoryEstimate, context_bytes
+from toolkit.planning.memory import context_bytes
 from toolkit.planning.reasons import searched_choices
 from toolkit.planning.recipe import Recipe
 from toolkit.planning.roofline import rates_of
@@ -89,6 +90,7 @@ class Plan:
             "memory": {
                 "peak_bytes": self.memory.peak_bytes,
                 "moment": self.memory.moment,
+                "answered_by": self.memory.answered_by,
                 "parts": dict(self.memory.parts),
                 "context_bytes": context_bytes(self.device),
                 "usable_bytes": self.device.usable_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from toolkit.errors import TkError
@@ -27,12 +28,19 @@ class Prepared:
 
 
 def prepare(
-    recipe: Recipe, device: Device, access: Access, manner: Manner = PLAINLY, *, gpus: int | None = None
+    recipe: Recipe,
+    device: Device,
+    access: Access,
+    manner: Manner = PLAINLY,
+    *,
+    gpus: int | None = None,
+    read: Callable[[Snapshot], Shape] | None = None,
 ) -> Prepared:
     """Examine a recipe's base for its use and plan the run on `gpus` of the device. Reads papers and configurations
-    and counts the rows of a local file; never weights."""
+    and counts the rows of a local file; never weights. `read` gives the base's shape where it is not `shape_of` that
+    does."""
     examination = examine(recipe.base, recipe.judged_use(), access, manner)
-    shape = shape_of(examination.snapshot)
+    shape = (read or shape_of)(examination.snapshot)
     return Prepared(recipe, examination, make_plan(recipe, shape, device, gpus=gpus, rows=rows_of(recipe)))
 
 

@@ -84,7 +84,9 @@ class _Reader:
             near = did_you_mean(value, SUPPORTED)
             message = f"{value!r} is not an architecture that tk can size{near}; supported are {supported}"
         self._wrong("model_type", message)
-        raise InvalidInput(self.problems, hint="name a base of one of these architectures")
+        raise InvalidInput(
+            self.problems, hint="name a base of one of these architectures, or trace it: tk plan --exact"
+        )
 
     def _kv_heads(self, heads: int) -> int:
         absent = "num_key_value_heads" not in self.config

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from toolkit.planning.architecture import Shape
-from toolkit.planning.memory import ELEMENT_BYTES, MemoryEstimate, weight_bytes
+from toolkit.planning.estimates import MemoryEstimate
+from toolkit.planning.memory import ELEMENT_BYTES, weight_bytes
 
 SHARDINGS = ("none", "ddp", "fsdp2")
 _SHARDED = ("base_weights", "adapter", "gradients", "optimizer")
