@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 
+@pytest.mark.slow
 def test_a_traced_plan_says_so_and_agrees_with_the_closed_form(tk) -> None:
     plain, exact = (
         tk("plan", "recipes/qwen-lora.yaml", "--gpu", "24GiB", "--offline", "--format", "json", *flags)

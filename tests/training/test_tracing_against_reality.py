@@ -124,7 +124,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+DEFAULT = ("lora with checkpointing", "padded rows", "mixture with latent attention", "qlora with checkpointing")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in DEFAULT else pytest.mark.slow) for name in CASES]
+)
 def test_a_trace_is_what_the_allocator_of_a_real_step_counts(name: str, tokenizer: Any, tmp_path: Path) -> None:
     fields, changes, shorter, tolerance = CASES[name]
     settings = settings_of(fields, **changes)

@@ -65,13 +65,15 @@ ANCHORS = [
 ]
 
 
-@pytest.mark.parametrize(("gib", "changes", "options"), ANCHORS)
+@pytest.mark.parametrize(
+    ("gib", "changes", "options"),
+    [pytest.param(*anchor, marks=() if place in (1, 5) else pytest.mark.slow) for place, anchor in enumerate(ANCHORS)],
+)
 def test_a_trace_agrees_with_one_made_apart(gib: float, changes: dict[str, object], options: Options) -> None:
     assert trace(fields_of(LLAMA), settings(**changes), options).peak_bytes / GIB == pytest.approx(gib, abs=0.006)
 
 
-@pytest.mark.parametrize("checkpointing", [True, False])
-@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+@pytest.mark.parametrize(("checkpointing", "kind"), [(True, "cuda"), (False, "cpu")])
 def test_short_traces_give_what_full_depth_does(checkpointing: bool, kind: str) -> None:
     fields = {"model_type": "llama", **SMALL}
     chosen = small(checkpointing=checkpointing, device_kind=kind, dtype="bfloat16" if kind == "cuda" else "float32")
@@ -103,7 +105,10 @@ FOREIGN: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("model_type", FOREIGN)
+@pytest.mark.parametrize(
+    "model_type",
+    [pytest.param(name, marks=() if name in ("gpt_neox", "mixtral") else pytest.mark.slow) for name in FOREIGN],
+)
 def test_an_architecture_without_forms_is_traced(model_type: str) -> None:
     fields, targets = FOREIGN[model_type]
     found = trace({"model_type": model_type, **fields}, small(targets=targets))

@@ -15,10 +15,10 @@ from toolkit.training.tracing.ledger import PARTS, Ledger
 Term = tuple[str, ...]  # symbols, sorted: ("B", "H", "S")
 
 # B rows, S tokens of a row, S1 one fewer, S32 S/32 rounded up, H hidden, I intermediate, D half a head, K key heads,
-# G query heads for each, V vocabulary, R rank, TT and TV tokens and vocabulary of a tile of TRL's head, TO and
-# TL tokens of our first tile and of a later one, E experts, A of them active, M their width, C of them shared, Q and Z ranks of compressed queries and
-# keys, ZR the latter with the rotary part, N and P parts of a head without and (halved) with position, NP both, W width
-# of a value's head, NW that of an expanded key without position and value together.
+# G query heads for each, V vocabulary, R rank, TT and TV tokens and vocabulary of a tile of TRL's head, TO and TL tokens
+# of the first tile of ours and of a later one, E experts, A of them active, M their width, C of them shared, Q and Z
+# ranks of compressed queries and keys, ZR the latter with the rotary part, N and P parts of a head without and (halved)
+# with position, NP both, W width of a value's head, NW that of an expanded key without position and value together.
 _SMALLEST = 17  # of what is left of a size, nothing but small factors may remain: 1, 2 or 4 bytes, two or three copies
 
 
