@@ -176,6 +176,13 @@ def machine(judge: str) -> dict[str, object]:
     return facts
 
 
+def write(path: Path, head: dict[str, object], rows: list[dict[str, object]]) -> None:
+    """As JSON with a line for every point."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    path.write_text(f'{json.dumps(head)[:-1]}, "points": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="three bases and three shapes of micro-batch")
@@ -194,9 +201,7 @@ def main() -> int:
     print("\n".join(table(rows)))
     found = summary(rows)
     if asked.output:
-        document = {"judge": judge, "machine": machine(judge), "summary": found, "points": rows}
-        asked.output.parent.mkdir(parents=True, exist_ok=True)
-        asked.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write(asked.output, {"judge": judge, "machine": machine(judge), "summary": found}, rows)
     median, worst = BOUNDS[judge]
     return int(found["median_percent"] > median or found["worst_percent"] > worst)
 

@@ -22,9 +22,8 @@ from toolkit.planning.architecture import Shape
 PATH = Path(__file__).with_name("forms.json")
 # Sets of adapted matrices with forms of their own beside all of them, the smallest first.
 SUBSETS = {"query-value": ("q_proj", "v_proj"), "attention": ("q_proj", "k_proj", "v_proj", "o_proj")}
-PRECISIONS = ("cuda 16", "cpu 16", "cpu 32")  # kernels and bits; Ascend's and Apple's are counted with CPUs'
-RARE = ("cpu 16",)
-NOT_DERIVED = {("deepseek_v3, compressed", "cpu 32")}  # nobody trains DeepSeek V3 on a CPU; its sums do
+PRECISIONS = ("cuda 16", "cuda 32", "cpu 16", "cpu 32")  # kernels and bits; Ascend's and Apple's are counted with CPUs'
+RARE = ("cuda 32", "cpu 16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +109,9 @@ class Way:
 
 
 def ways() -> Iterator[Way]:
-    """Every way that has forms. Sets of targets and whole logits have them in 16 bits on a GPU alone, and the rarer
-    precision for masked rows alone, which take a little more than others."""
+    """Every way that has forms. Sets of targets and whole logits have them in 16 bits on a GPU alone, and the two rarer
+    precisions for masked rows alone, which take a little more than others."""
     for family, precision in itertools.product(FAMILIES, PRECISIONS):
-        if (family, precision) in NOT_DERIVED:
-            continue
         courses = [("all", "chunked", False), ("all", "chunked", True)]
         if precision == "cuda 16":
             courses += [("all", "logits", False)]
