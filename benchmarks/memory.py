@@ -29,7 +29,8 @@ sys.path.insert(0, str(ROOT))
 
 from toolkit.planning.bases import known_shape  # noqa: E402
 from toolkit.planning.configuration import config_fields  # noqa: E402
-from toolkit.planning.memory import MemoryEstimate, estimate  # noqa: E402
+from toolkit.planning.estimates import MemoryEstimate  # noqa: E402
+from toolkit.planning.memory import estimate  # noqa: E402
 from toolkit.planning.shape import Shape  # noqa: E402
 from toolkit.training.tracing.demand import settings_for  # noqa: E402
 

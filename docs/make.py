@@ -1,6 +1,6 @@
-"""Writes what the documentation takes from the code: the command reference and the JSON Schemas for editors.
+"""Writes what the documentation takes from the code: the command reference, the table of plans and the JSON Schemas.
 
-python docs/make.py          write docs/reference.md, docs/recipe.schema.json, docs/use.schema.json
+python docs/make.py          write docs/reference.md, docs/plans.md, docs/recipe.schema.json, docs/use.schema.json
 python docs/make.py --check  say which of them is stale, and end with 1
 """
 
@@ -14,11 +14,27 @@ import click
 
 from toolkit.cli.main import COMMANDS, tk
 from toolkit.files.schema import Record
+from toolkit.licensing.library import library
 from toolkit.licensing.use import use_shape
 from toolkit.licensing.vocabulary import vocabulary
-from toolkit.planning.recipe import recipe_shape
+from toolkit.models.reference import parse_reference
+from toolkit.models.resolve import Access, resolve
+from toolkit.planning.gpu import named
+from toolkit.planning.memory import needed_bytes
+from toolkit.planning.plan import Plan, make_plan
+from toolkit.planning.prepare import shape_of
+from toolkit.planning.recipe import load_recipe, recipe_shape
+from toolkit.planning.rows import rows_of
 
 DOCS = Path(__file__).resolve().parent
+PLANNED_GIB = (8, 12, 16, 24, 48, 80, 141)
+PLANS_HEAD = """# What the shipped recipes run, by GPU memory
+
+Made by `python docs/make.py` from the plans themselves. A cell says the adapter, the micro-batch x accumulation steps,
+`r` where activations are recomputed, and `tight` where little memory is left over; `no` with the memory that even the
+smallest step of this recipe would need to fit comfortably. `tk plan RECIPE --gpu 24GiB` gives the reasons and, where it
+does not fit, what would; `tk plan RECIPE --all-gpus` takes every GPU that tk knows by name.
+"""
 HEAD = "# Commands\n\nMade by `python docs/make.py` from the commands' own help.\n"
 
 
@@ -44,8 +60,31 @@ def schema(title: str, record: Record) -> str:
     return json.dumps({**head, **record.json_schema()}, indent=2, ensure_ascii=False) + "\n"
 
 
+def plans() -> str:
+    """What each shipped recipe would run on GPUs of several sizes."""
+    sizes = [f"{size}GiB" for size in PLANNED_GIB]
+    lines = [PLANS_HEAD, f"| recipe | {' | '.join(sizes)} |", f"|---|{'---|' * len(sizes)}"]
+    for path in sorted((DOCS.parent / "recipes").glob("*.yaml")):
+        recipe = load_recipe(str(path))
+        shape = shape_of(resolve(parse_reference(recipe.base), Access(library(), offline=True)))
+        cells = [_cell(make_plan(recipe, shape, named(size), rows=rows_of(recipe), suggest=False)) for size in sizes]
+        lines.append(f"| {path.stem} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _cell(plan: Plan) -> str:
+    """`qlora 8 x 2, r`: adapter, micro-batch x accumulation, whether activations are recomputed; or what is lacking."""
+    if plan.fit == "does-not-fit":
+        return f"no: {needed_bytes(plan.memory, plan.device) / 2**30:.0f} GiB"
+    value = {name: choice.value for name, choice in plan.choices.items()}
+    recomputed = ", r" if value["gradient_checkpointing"] else ""
+    tight = ", tight" if plan.fit == "tight" else ""
+    return f"{value['adapter']} {value['micro_batch_size']} x {value['gradient_accumulation']}{recomputed}{tight}"
+
+
 def documents() -> dict[str, str]:
     return {
+        "plans.md": plans(),
         "reference.md": reference(),
         "recipe.schema.json": schema("tk recipe", recipe_shape()),
         "use.schema.json": schema("tk intended use", use_shape(vocabulary())),

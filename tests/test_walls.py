@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ORDER = ["errors", "files", "licensing", "models", "planning", "release", "training", "cli"]
+ORDER = ["errors", "files", "licensing", "models", "audit", "planning", "release", "training", "cli"]
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "pydantic", "spdx_tools", "huggingface_hub", "bitsandbytes",
-         "accelerate", "numpy", "rich", "jinja2"}  # fmt: skip
+         "accelerate", "numpy", "rich", "jinja2", "polars"}  # fmt: skip
 FILES = sorted((ROOT / "toolkit").rglob("*.py"))
 
 

@@ -1,12 +1,15 @@
 """The reasoning, on invented licences: three values, the worst wins, nothing decides nothing."""
 
+import shutil
 from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.licensing.constraints import Leaf
 from toolkit.licensing.judge import Manner, judge
+from toolkit.licensing.library import Library
 from toolkit.licensing.lineage import Work
 from toolkit.licensing.use import IntendedUse, OutputsTrain, PlannedRelease
 from toolkit.licensing.verdict import LEVELS, Target
@@ -64,6 +67,18 @@ def test_a_tag_does_not_remove_the_licence_of_a_base(invented):
     assert {"tag-omits-base-license", "tag-contradicts-base"} <= set(ids(answer.findings))
 
 
+def test_a_name_that_several_licences_have_is_judged_by_each_of_them(tmp_path, invented):
+    shutil.copytree(invented.folder, tmp_path, dirs_exist_ok=True)
+    limited = (tmp_path / "limited-2.0.yaml").read_text()
+    strict = limited.replace("limited-2.0", "limited-3.0").replace("value: [weapons]", "value: [military]")
+    (tmp_path / "limited-3.0.yaml").write_text(strict.replace("acme/Limited-*", "acme/Third-*"))
+    both = Library(tmp_path)
+    unplaced = verdict(both, INTERNAL._replace(fields=("military",)), work("limited"))
+    assert (unplaced.level, "license-name-ambiguous" in ids(unplaced.findings)) == ("prohibited", True)
+    placed = verdict(both, INTERNAL._replace(fields=("military",)), work("limited", "acme/Limited-7B"))
+    assert (placed.level, ids(placed.effective)) == ("allowed", ["limited-2.0"])
+
+
 def test_a_catalogued_base_is_followed(invented):
     known = Work("acme/Free-Tuned", "model", "catalogue", bases=(Work("acme/Limited-7B", "model", "catalogue"),))
     assert ids(verdict(invented, INTERNAL, known).effective) == ["free-1.0", "limited-2.0"]
@@ -114,6 +129,12 @@ def test_a_country_belongs_to_its_group(invented):
 
     assert level("DE") == level("EU") == level("US", "FR") == level("WORLD") == "prohibited"
     assert level("US") == level("GB") == "allowed-with-obligations"
+
+
+@pytest.mark.parametrize(("seat", "truth"), [("DE", True), ("EU", True), ("US", False), ("EEA", None), (None, None)])
+def test_a_seat_in_a_group_of_which_only_a_part_is_meant_is_not_known(invented, seat, truth):
+    facts = IntendedUse(seat=seat).facts(invented.words)
+    assert facts.truth(Leaf("seat", "isAnyOf", ("EU",))) is truth
 
 
 def test_an_act_that_no_permission_covers_needs_review(invented):

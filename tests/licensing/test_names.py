@@ -3,7 +3,7 @@
 import pytest
 
 from toolkit.licensing.library import library
-from toolkit.licensing.names import mentioned, resemblance
+from toolkit.licensing.names import known_names, mentioned, resemblance
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,8 @@ from toolkit.licensing.names import mentioned, resemblance
         ("bartowski/DeepSeek-R1-Distill-Llama-8B-GGUF", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"),
         ("mlx-community/Qwen3-8B-4bit", "Qwen/Qwen3-8B"),
         ("acme/Qwen2.5-72B-Instruct-quantized.w8a8", "Qwen/Qwen2.5-72B-Instruct"),
-        ("acme/support-qwen2.5-7b", "Qwen/qwen2.5-7b"),
+        ("acme/support-qwen2.5-7b", "Qwen/Qwen2.5-7B"),
+        ("acme/Llama-3.1-Nemotron-70B", "meta-llama/Llama-3.1-*"),  # which of them it was is not known
         ("/data/models/Llama-3.1-8B/", "meta-llama/Llama-3.1-8B"),
         ("acme/DeepSeek-V3-0324-GGUF", "deepseek-ai/DeepSeek-V3-0324"),
     ],
@@ -23,14 +24,16 @@ def test_a_name_shows_its_base(name, base):
     assert library().resemblance(name).base == base
 
 
-@pytest.mark.parametrize("name", ["acme/support-bot", "acme/7B-chat", "acme/SuperQwen2.5-7B", "acme/Jan", ""])
+@pytest.mark.parametrize(
+    "name", ["acme/support-bot", "acme/7B-chat", "acme/SuperQwen2.5-7B", "acme/chat-gpt-4-style", "acme/Jan", ""]
+)
 def test_a_name_that_shows_none_is_left_alone(name):
     assert library().resemblance(name) is None
 
 
 def test_the_longest_pattern_wins():
-    heads = {"short": "  - {match: org/Big-*, x: y}", "long": "  - {match: org/Big-3B*, x: y}"}
-    assert resemblance("acme/Big-3B-GGUF", heads).pattern == "org/Big-3B*"
+    heads = {"short": "\nsubject: model\n - {match: org/Big-*}", "long": "\nsubject: model\n - {match: org/Big-3B*}"}
+    assert resemblance("acme/Big-3B-GGUF", known_names(heads)).pattern == "org/Big-3B*"
 
 
 HEADS = {

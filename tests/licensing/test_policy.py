@@ -120,6 +120,45 @@ def test_a_waiver_for_a_finding_of_no_licence_says_any(invented):
     assert "waiver-applied" in ids(answer)
 
 
+def test_a_waiver_speaks_of_the_works_it_names_only(invented):
+    text = WAIVER.format(expires="2027-01-01") + "    agreement: licence 17\n    works: [acme/limited]\n"
+    assert verdict(invented, text, LARGE, "limited").level == "allowed"
+    other = Work("acme/other", "model", "folder", declared=("other",), declared_name="limited", where="README.md:2")
+    named = other._replace(id="acme/limited")
+    manner = Manner(policy=policy(text, invented), today=TODAY)
+    answer = judge(Target("acme/x", None, "folder"), (named, other), LARGE, invented, manner)
+    assert answer.level == "needs-separate-license"
+
+
+def test_a_question_about_what_a_licence_forbids_is_not_waived_without_an_agreement(invented):
+    text = "waivers: [{license: study-1.0, rule: grant, approver: J. Doe, reason: we asked, expires: 2027-01-01}]"
+    unknown = IntendedUse(distribution="internal", fields=("general",))
+    answer = verdict(invented, text, unknown, "study")
+    assert (answer.level, "waiver-without-agreement" in ids(answer)) == ("needs-review", True)
+
+
+def test_an_obligation_is_lifted_by_an_agreement_only(invented):
+    text = WAIVER.format(expires="2027-01-01").replace("large-group", "name")
+    weights = INTERNAL._replace(distribution="weights", territories=("US",))
+    assert [owed.id for owed in verdict(invented, text, weights, "limited").obligations] == ["name-prefix"]
+    agreed = verdict(invented, text + "    agreement: licence 17\n", weights, "limited")
+    assert (agreed.obligations, agreed.level) == ((), "allowed")
+
+
+def test_what_is_known_to_be_undeclared_can_be_waived(invented):
+    text = (
+        "waivers: [{license: any, rule: no-license-declared, approver: J. Doe, reason: read it, expires: 2027-01-01}]"
+    )
+    works = (Work("acme/x", "model", "folder", where="README.md:2"),)
+    manner = Manner(policy=policy(text, invented), today=TODAY)
+    answer = judge(Target("acme/x", None, "folder"), works, INTERNAL, invented, manner)
+    assert (answer.level, "waiver-applied" in ids(answer)) == ("allowed", True)
+
+
+def test_a_finding_of_a_licence_can_be_settled_by_its_rule(invented):
+    assert policy("settled: {large-group: we asked}", invented).settled == {"large-group": "we asked"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -2,7 +2,7 @@
 
 from itertools import permutations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from toolkit.licensing.judge import Manner, judge
@@ -109,5 +109,6 @@ def test_the_order_of_a_lineage_does_not_matter(works, use):
 @MANY
 @given(work=WORKS, use=USES, text=st.sampled_from(IDS))
 def test_an_altered_text_is_never_allowed(work, use, text):
+    assume(work.declared != ("own",))  # what somebody's own data lies beside binds nobody else
     altered = LicenseText("LICENSE", text, modified=True, detail="section 2 altered")
     assert rank([work._replace(texts=(altered,))], use) >= LEVELS.index("needs-review")

@@ -100,6 +100,41 @@ def test_the_card_of_a_data_folder_is_read(tmp_path):
     assert "dataset-has-nc-subset" in found(answer)
 
 
+def test_data_of_others_is_not_ones_own_by_saying_so():
+    answer = verdict(DatasetUse("HuggingFaceH4/no_robots", "own"))
+    assert (answer.level, "own-data-is-known" in found(answer)) == ("needs-review", True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://huggingface.co/datasets/tatsu-lab/alpaca",
+        "datasets/tatsu-lab/alpaca",
+        "tatsu-lab/alpaca@main",
+        "alpaca",
+    ],
+)
+def test_a_data_set_is_known_however_its_id_was_copied(name):
+    assert verdict(DatasetUse(name, "mit")).level == "prohibited"
+
+
+def test_the_card_of_a_data_folder_tells_what_wrote_it_and_what_it_is_under(tmp_path):
+    body = "# Rows\n\nThe answers were generated with GPT-4.\n\nThe data is licensed under CC-BY-NC-4.0.\n"
+    (tmp_path / "README.md").write_text(f"---\nlicense: cc-by-4.0\n---\n{body}")
+    answer = verdict(DatasetUse(str(tmp_path)))
+    assert {"openai-output", "card-body-names-another-license"} <= found(answer)
+
+
+def test_data_under_the_licence_of_a_model_was_written_by_one():
+    assert "dataset-is-model-output" in found(verdict(DatasetUse("acme/rows", "llama3.1")))
+    assert "dataset-is-model-output" not in found(verdict(DatasetUse("acme/rows", "apache-2.0")))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "train", "data/rows.jsonl", "./alpaca.jsonl"])
+def test_a_file_of_ones_own_is_no_known_data_set(name):
+    assert known_data(name, library()) is None
+
+
 @pytest.mark.parametrize("name", ["Databricks/databricks-dolly-15k", "tatsu-lab/alpaca"])
 def test_data_sets_are_known_in_any_case(name):
     assert known_data(name.upper(), library()) == known_data(name, library())

@@ -62,6 +62,31 @@ def test_a_merge_is_under_every_base(tmp_path):
     assert "tag-contradicts-base" in found(verdict)
 
 
+def test_a_tag_that_limits_other_things_than_the_base_contradicts_it(tmp_path):
+    front = "license: llama3.1\nbase_model: Qwen/Qwen2.5-3B"
+    verdict = examine(folder(tmp_path, front), INTERNAL, ACCESS).verdict
+    assert (verdict.level, "tag-contradicts-base" in found(verdict)) == ("needs-separate-license", True)
+
+
+def test_a_tag_of_the_base_itself_contradicts_nothing(tmp_path):
+    front = "license: llama3.1\nbase_model: meta-llama/Llama-3.1-8B"
+    assert found(examine(folder(tmp_path, front), INTERNAL, ACCESS).verdict) == set()
+
+
+def test_a_merge_under_an_output_ban_needs_a_person(tmp_path):
+    front = "license: llama2\nbase_model:\n- meta-llama/Llama-2-7b-hf\n- {other}"
+    mixed = examine(folder(tmp_path, front.format(other="mistralai/Mistral-7B-v0.1")), INTERNAL, ACCESS).verdict
+    kin = examine(folder(tmp_path, front.format(other="meta-llama/Llama-2-7b-chat-hf")), INTERNAL, ACCESS).verdict
+    assert (mixed.level, "merge-under-an-output-ban" in found(mixed)) == ("needs-review", True)
+    assert kin.level == "allowed-with-obligations"
+
+
+@pytest.mark.parametrize("spelling", ["Apache 2.0", "apache2.0", "APACHE-2.0"])
+def test_a_tag_spelt_otherwise_is_understood(tmp_path, spelling):
+    verdict = examine(folder(tmp_path, f"license: {spelling}"), INTERNAL, ACCESS).verdict
+    assert (verdict.level, effective(verdict)) == ("allowed", {"apache-2.0"})
+
+
 def test_a_base_written_as_an_address_of_the_hub_is_followed(tmp_path):
     front = "license: llama3.1\nbase_model: https://huggingface.co/meta-llama/Llama-3.1-8B/tree/main"
     assert effective(examine(folder(tmp_path, front), INTERNAL, ACCESS).verdict) == {"llama-3.1"}

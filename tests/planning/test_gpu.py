@@ -111,3 +111,19 @@ def test_sizes_read_as_people_say_them() -> None:
         "7.6 B",
         "494.0 M",
     )
+
+
+def test_flash_attention_is_a_matter_of_the_generation() -> None:
+    assert [named(name).flash_attention for name in ("T4", "A800", "H20", "24GiB", "MI300X", "910B")] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_boards_with_nvlink_reach_their_neighbours_faster() -> None:
+    links = [named(name).link_bytes for name in ("H100 SXM 80GB", "A800", "H100 PCIe 80GB", "RTX 4090")]
+    assert links == [450e9, 200e9, 64e9, 32e9]

@@ -142,9 +142,10 @@ def test_query_ranks_of_latent_attention_must_be_stated_even_as_null() -> None:
 
 
 def test_adapters_of_a_mixture_leave_router_and_experts_alone() -> None:
-    assert read_shape(LATENT).linear_targets() == ("q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")
+    parts = [f"{holder}.{name}_proj" for holder in ("mlp", "shared_experts") for name in ("gate", "up", "down")]
+    assert read_shape(LATENT).linear_targets() == ("q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj", *parts)
     compressed = read_shape(LATENT | {"q_lora_rank": 1536}).linear_targets()
-    assert compressed == ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")
+    assert compressed == ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj", *parts)
     assert read_shape(MIXTURE | {"num_experts": 8}).linear_targets() == ("q_proj", "k_proj", "v_proj", "o_proj")
 
 

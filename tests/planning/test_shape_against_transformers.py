@@ -76,7 +76,16 @@ def test_a_shape_counts_what_transformers_instantiates(name: str) -> None:
     assert shape.linear_parameters == sum(module.weight.numel() for module in linear.values())
     experts = [value.numel() for path, value in model.named_parameters() if value.dim() == 3 and "experts" in path]
     assert shape.fused_expert_parameters == sum(experts)
-    assert set(shape.linear_targets()) <= {path.rpartition(".")[2] for path in linear}
+    for matrix in shape.matrices:
+        named = [module for path, module in linear.items() if path.endswith(f".{matrix.name}")]
+        assert len(named) == matrix.count, matrix.name
+        assert {(module.in_features, module.out_features) for module in named} == {(matrix.fan_in, matrix.fan_out)}
+    for matrix in (*shape.expert_matrices, *shape.routers):
+        name = f"{matrix.name}.weight" if matrix.name == "mlp.gate" else matrix.name
+        held = [value for path, value in model.named_parameters() if path.endswith(f".{name}")]
+        assert sum(value.numel() for value in held) == matrix.weights, matrix.name
+        assert {value.shape[-2:] for value in held} <= {(matrix.fan_out, matrix.fan_in)}
+    assert shape.linear_targets() == tuple(dict.fromkeys(matrix.name for matrix in shape.matrices))
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])

@@ -171,6 +171,17 @@ def test_a_qlora_adapter_is_loaded_in_four_bits_and_at_the_revision(tmp_path: Pa
     assert "revision='0123456789abcdef0123456789abcdef01234567'" in code
 
 
+def test_an_adapter_on_parameters_of_a_mixture_is_loaded_over_the_unquantised_base(tmp_path: Path):
+    """PEFT names them by `target_parameters`, which it cannot find in a 4-bit base."""
+    record = dict(read_record(apache_run(tmp_path)))
+    targets = {"type": "qlora", "target_modules": ["q_proj", "shared_experts.up_proj"]}
+    record["adapter"] = {**record["adapter"], **targets}  # type: ignore[dict-item]
+    code = render_card(record).split("```python\n")[1].split("```")[0]
+    compile(code, "card", "exec")
+    assert "BitsAndBytesConfig" not in code
+    assert "PeftModel.from_pretrained" in code
+
+
 def test_an_embedded_base_is_loaded_from_the_package(tmp_path: Path):
     base = {"id": "embedded:qwen2", "revision": None, "source": "embedded", "files": {}}
     card = render_card(read_record(apache_run(tmp_path, record={"base": base})))

@@ -50,9 +50,8 @@ def command(
     from toolkit.cli.run_text import run_text
     from toolkit.models.reference import parse_reference
     from toolkit.models.resolve import resolve
-    from toolkit.planning.detect import detect
+    from toolkit.planning.detect import device_of
     from toolkit.planning.gate import grant
-    from toolkit.planning.gpu import named
     from toolkit.planning.prepare import prepare, require_fit
     from toolkit.planning.recipe import load_recipe
     from toolkit.release.record import read_record
@@ -63,13 +62,13 @@ def command(
     progress = Progress()
     loaded = load_recipe(recipe, overrides)
     judging = manner(strict=strict, policy=policy)
-    prepared = prepare(loaded, named(gpu) if gpu else detect(), access(offline), judging)
+    prepared = prepare(loaded, device_of(gpu), access(offline), judging)
     data = load_data(loaded, offline=offline)
     permit = grant(prepared.examination.verdict, loaded, acknowledge)
     progress.say(f"Permit: for this use {loaded.base} is {permit.verdict}.")
     require_fit(prepared.plan, recipe)
     progress.say("Loading the training libraries …")
-    prepare_environment()
+    prepare_environment(prepared.plan.device.visible)
     snapshot = resolve(parse_reference(loaded.base), access(offline, weights=True))
     try:
         run = finetune(

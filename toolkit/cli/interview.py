@@ -21,6 +21,7 @@ _NUMBERS = (
     "product_monthly_revenue_usd",
 )  # fmt: skip
 _OF_OUTPUTS = {"outputs_distributed": "distributed", "outputs_family": "model"}
+_OF_RELEASE = {"release_license": "license", "release_name": "name"}
 _LISTS = ("territories", "businesses", "fields", "modalities")
 
 
@@ -98,6 +99,8 @@ def _with(stated: dict[str, Any], fact: str, answer: str) -> dict[str, Any]:
     if fact in _OF_OUTPUTS:
         inner = {_OF_OUTPUTS[fact]: _fact(fact, answer)[fact]}
         return {**stated, "outputs_train": {"model": "unnamed", **stated.get("outputs_train", {}), **inner}}
+    if fact in _OF_RELEASE:
+        return {**stated, "release": {**stated.get("release", {}), _OF_RELEASE[fact]: answer}}
     return {**stated, **_fact(fact, answer)}
 
 

@@ -1,20 +1,27 @@
-"""`tk licenses`: the licences that `tk` knows, and what each asks, clause by clause."""
+"""`tk licenses`: the licences that `tk` knows, what each asks, clause by clause, and which one a file is."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from toolkit.cli.options import format_option, print_json
 
+if TYPE_CHECKING:
+    from toolkit.licensing.recognition.recognise import Recognition
+
 
 @click.group("licenses")
 def command() -> None:
-    """List the licences that tk knows, or show one clause by clause.
+    """List the licences that tk knows, show one clause by clause, or say which one a file is.
 
     \b
     Examples:
-      tk licenses list
       tk licenses show llama-3.1
+      tk licenses identify LICENSE
     """
 
 
@@ -79,3 +86,93 @@ def show(identifier: str, format_: str) -> None:
     click.echo(f"  not read for: {', '.join(terms.not_read) or 'nothing'}")
     for pattern in head.models:
         click.echo(f"  covers {pattern.match} ({pattern.evidence})")
+
+
+@command.command("report")
+@format_option
+def report(format_: str) -> None:
+    """Show what was read of each licence: rules, clauses, topics its text is silent on, and what nobody read.
+
+    \b
+    Examples:
+      tk licenses report
+      tk licenses report --format json
+    """
+    from toolkit.cli import license_report
+    from toolkit.licensing.library import library
+
+    entries = license_report.report(library())
+    if format_ == "json":
+        print_json(entries)
+    else:
+        click.echo(license_report.report_text(entries))
+
+
+@command.command("identify")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--embedded", is_flag=True, help="The licence stands inside other text, as in a README.")
+@format_option
+def identify(file: Path, embedded: bool, format_: str) -> None:
+    """Say which licence a text file is, and every sentence in it that is not the original's. `-` reads stdin.
+
+    Exits with 0 when the text is a licence as its authors wrote it, and with 4 (needs review) when it was changed or is
+    no licence that tk knows.
+
+    \b
+    Examples:
+      tk licenses identify LICENSE
+      tk licenses identify README.md --embedded --format json
+    """
+    from toolkit.files.shipped import shipped
+    from toolkit.licensing.recognition.prints import fingerprints
+    from toolkit.licensing.recognition.recognise import recognise
+    from toolkit.licensing.recognition.sources import LARGEST_BYTES, read_source
+
+    name = "stdin" if str(file) == "-" else str(file)
+    source = sys.stdin.buffer.read(LARGEST_BYTES + 1) if name == "stdin" else file
+    text = read_source(source, name)
+    found = recognise(text, fingerprints(shipped("licenses") / "fingerprints"), embedded=embedded)
+    if format_ == "json":
+        print_json({
+            "schema": "tk/identify/1", "id": found.id, "similarity": found.similarity, "modified": found.modified,
+            "others": [{"id": other.id, "similarity": other.similarity} for other in found.others],
+            "changes": [{"kind": change.kind, "clause": change.clause, "text": change.text} for change in found.changes],
+        })  # fmt: skip
+    else:
+        _print_recognition(found, name)
+    if found.id is None or found.modified:
+        raise click.exceptions.Exit(4)
+
+
+def _print_recognition(found: Recognition, name: str) -> None:
+    nearest = ", ".join(f"{other.id} ({other.similarity:.0%})" for other in found.others)
+    if found.id is None:
+        click.echo(f"{name} is no licence that tk knows" + (f"; nearest: {nearest}" if nearest else "."))
+        return
+    if not found.modified:
+        click.echo(f"{name} is {found.id}, as its authors wrote it.")
+    else:
+        count = len(found.changes)
+        share = f"{found.similarity:.2%} alike" if found.similarity < 0.9999 else "all but the same"
+        click.echo(f"{name} is {found.id} with {count} change{'s' * (count != 1)} ({share}).")
+    for change in found.changes:
+        click.echo(f"  line {change.line}, {_place(change.clause)} {change.kind}: {_shown(change.text, change.kind)}")
+        if change.original_numbers:
+            click.echo(f"    the original says {', '.join(change.original_numbers)} where this does not")
+    for match in found.matches[1:]:
+        modified = "modified" if match.modified else "as its authors wrote it"
+        click.echo(f"  lines {match.first_line}–{match.last_line} are {match.id}, {modified}")
+    for first, last in found.surrounding:
+        click.echo(f"  lines {first}–{last} stand around it and were not compared")
+    if nearest and found.modified:
+        click.echo(f"  others that are near: {nearest}")
+
+
+def _place(clause: str) -> str:
+    return f"clause {clause}" if clause[:1].isdigit() else clause
+
+
+def _shown(text: str, kind: str) -> str:
+    if kind == "missing":
+        return text
+    return f"“{text}”" if len(text) <= 400 else f"“{text[:300].rstrip()} … {text[-80:].lstrip()}”"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
-from toolkit.licensing.constraints import ALWAYS
+from toolkit.licensing.constraints import ALWAYS, leaves
 from toolkit.licensing.library import Library
 from toolkit.licensing.verdict import EffectiveLicense, Finding
 
@@ -32,7 +33,7 @@ def against_bases(
             yield Finding("adapter-license-does-not-cover-base", "warning", text, entry.id, where=where)
         text = f"{work} is tagged {tags} and descends from {entry.work}, which is under {entry.id}; both bind."
         yield Finding("tag-omits-base-license", "warning", text, entry.id, where=where)
-        if restricts(entry.id, library) and not any(restricts(tag, library) for tag in tagged):
+        if asks(entry.id, library) - {operand for tag in tagged for operand in asks(tag, library)}:
             text = f"The tag {tags} of {work} promises more than {entry.id} of {entry.work} grants."
             yield Finding("tag-contradicts-base", "error", text, entry.id, where=where)
 
@@ -74,6 +75,52 @@ def against_body(
         text = f"The text of {work}'s card names {identifier} ({where}), which neither its tag nor its lineage does."
         level = "needs-review" if restricts(identifier, library) else None
         yield Finding("card-body-names-another-license", "warning", text, identifier, level=level, where=where)
+
+
+def against_siblings(
+    work: str, bases: Iterable[tuple[str, tuple[str, ...], tuple[EffectiveLicense, ...]]], library: Library
+) -> Iterator[Finding]:
+    """A merge, one of whose bases is under a licence that bans improving models of other families with its material.
+    `bases` are (id, names of its lineage, its licences)."""
+    bases = tuple(bases)
+    for base, _, licenses in bases if len(bases) > 1 else ():
+        for identifier in dict.fromkeys(entry.id for entry in licenses if entry.id):
+            for rule in library.terms(identifier).rules:
+                if rule.kind != "prohibition":
+                    continue
+                kin = {
+                    name for leaf in leaves(rule.when) if leaf.operand == "outputs_family" for name in _many(leaf.value)
+                }
+                if not kin:
+                    continue
+                strangers = [
+                    other
+                    for other, names, _ in bases
+                    if other != base and not kin & {*library.words.families_of(names)}
+                ]
+                if strangers:
+                    text = (
+                        f"{work} merges {base} with {', '.join(strangers)}. {rule.summary} Whether a merge improves the "
+                        "other model in that sense is for a person to say."
+                    )
+                    yield Finding(
+                        "merge-under-an-output-ban", "warning", text, identifier, rule.clause, "needs-review", rule.id
+                    )
+
+
+def _many(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+@cache
+def asks(identifier: str, library: Library) -> frozenset[str]:
+    """The facts on which a licence, or a policy that it incorporates, withholds or forbids something."""
+    documents = [identifier, *(policy for policy, _ in library.head(identifier).incorporates if policy in library.ids)]
+    rules = [rule for document in documents for rule in library.terms(document).rules]
+    limits = [rule for rule in rules if rule.kind in ("prohibition", "permission")]
+    facts = {leaf.operand for rule in limits for leaf in leaves(rule.when)}
+    unread = {"unread"} if library.head(identifier).unread else set()
+    return frozenset(facts - {"distribution", "recipients", "obtained", "modified"} | unread)
 
 
 def restricts(identifier: str, library: Library) -> bool:

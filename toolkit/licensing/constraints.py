@@ -56,11 +56,18 @@ class Facts(NamedTuple):
             return known.get(leaf.month) if leaf.month else max(known.values(), default=None)
         return known
 
-    def _compare_set(self, leaf: Leaf, known: tuple[str, ...]) -> bool:
+    def _within(self, known: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+        """Whether every country that is named, or belongs to a group that is named, is one of those wanted."""
+        members = {code for name in known for code in self.words.country_groups.get(name, {name})}
+        return members <= self.words.countries(wanted)
+
+    def _compare_set(self, leaf: Leaf, known: tuple[str, ...]) -> Truth:
         wanted = tuple(leaf.value) if isinstance(leaf.value, list | tuple) else (str(leaf.value),)
         if leaf.operand in COUNTRY_OPERANDS:
             everywhere = WORLD in known
             overlap = everywhere or bool(self.words.countries(known) & self.words.countries(wanted))
+            if leaf.operand == "seat" and overlap and not self._within(known, wanted):
+                return None  # one seat, somewhere in a group of which only a part is meant
         else:
             overlap = bool(set(known) & set(wanted))
         return not overlap if leaf.operator in ("isNoneOf", "neq") else overlap

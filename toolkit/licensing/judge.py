@@ -4,6 +4,8 @@ Each licence is judged by itself and never merged with another. Pure: the same l
 give the same verdict.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import toolkit
@@ -13,7 +15,7 @@ from toolkit.licensing.lineage import Conclusion, Work, conclude
 from toolkit.licensing.planned import planned_findings
 from toolkit.licensing.reasoning import Judgement, acts_of, ask, judge_terms
 from toolkit.licensing.use import IntendedUse
-from toolkit.licensing.verdict import Question, Target, Verdict, worst
+from toolkit.licensing.verdict import Finding, Obligation, Question, Target, Verdict, worst
 
 if TYPE_CHECKING:
     from toolkit.licensing.policy import Policy
@@ -36,12 +38,25 @@ def judge(
     target: Target, works: tuple[Work, ...], use: IntendedUse, library: Library, manner: Manner = PLAINLY
 ) -> Verdict:
     """The verdict of a use over the works it touches (the target and its lineage, data sets, a student's base)."""
-    conclusions = [conclude(work, library) for work in works]
+    return judge_concluded(target, works, [conclude(work, library) for work in works], use, library, manner, {})
+
+
+def judge_concluded(
+    target: Target,
+    works: tuple[Work, ...],
+    conclusions: list[Conclusion],
+    use: IntendedUse,
+    library: Library,
+    manner: Manner,
+    judged: dict[object, Judgement],
+) -> Verdict:
+    """As `judge`, from conclusions drawn before. `judged` keeps what each licence says to this use, library and manner, for
+    whoever judges many works."""
     effective = tuple(dict.fromkeys(entry for conclusion in conclusions for entry in conclusion.effective))
     findings = [finding for conclusion in conclusions for finding in conclusion.findings]
-    judgements = _judgements(works, conclusions, use, library, manner)
+    judgements = _judgements(works, conclusions, use, library, manner, judged)
     findings += [finding for judgement in judgements for finding in judgement.findings]
-    obligations = tuple(dict.fromkeys(owed for judgement in judgements for owed in judgement.obligations))
+    obligations = _each_once(owed for judgement in judgements for owed in judgement.obligations)
     findings += planned_findings(obligations, effective, use, library)
     questions = [question for judgement in judgements for question in judgement.questions]
     if use.distribution is None:
@@ -50,11 +65,13 @@ def judge(
     if manner.policy:
         from toolkit.licensing.policy import apply_policy
 
-        findings, questions = apply_policy(manner.policy, manner.today, effective, findings, questions, use, library)
+        findings, questions, obligations = apply_policy(
+            manner.policy, manner.today, effective, findings, questions, obligations, use, library
+        )
     levels = [finding.level for finding in findings if finding.level]
     if obligations:
         levels.append("allowed-with-obligations")
-    if questions or not works or any(entry.id is None for entry in effective):
+    if questions or not works:  # a work whose licence is not known has a finding that says so, with a level
         levels.append("needs-review")
     return Verdict(
         target=target,
@@ -71,7 +88,12 @@ def judge(
 
 
 def _judgements(
-    works: tuple[Work, ...], conclusions: list[Conclusion], use: IntendedUse, library: Library, manner: Manner
+    works: tuple[Work, ...],
+    conclusions: list[Conclusion],
+    use: IntendedUse,
+    library: Library,
+    manner: Manner,
+    judged: dict[object, Judgement],
 ) -> list[Judgement]:
     """Each licence once in each role that it plays in a work's lineage."""
     families = _families(works, use, library)
@@ -85,12 +107,31 @@ def _judgements(
             if entry.id is None or key in seen:
                 continue
             seen.add(key)
-            acts = acts_of(entry.role, use, through_data=work.through_data)
-            terms = library.terms(entry.id)
-            result.append(
-                judge_terms(terms, entry.role, acts, facts, library, strict=manner.strict, explain=manner.explain)
+            said = judged.get((*key, families))
+            if said is None:
+                acts = acts_of(entry.role, use, through_data=work.through_data)
+                terms = library.terms(entry.id)
+                said = judge_terms(
+                    terms, entry.role, acts, facts, library, strict=manner.strict, explain=manner.explain
+                )
+                judged[*key, families] = said
+            findings = [_reaching(finding, work) for finding in said.findings] if work.through_data else said.findings
+            under = tuple(
+                sorted({other.work for side in conclusions for other in side.effective if other.id == entry.id})
             )
+            findings = [finding._replace(works=under) for finding in findings]
+            questions = [question._replace(works=under) for question in said.questions]
+            result.append(replace(said, findings=findings, questions=questions))
     return result
+
+
+def _reaching(finding: Finding, work: Work) -> Finding:
+    """What a model's licence forbids, for somebody who only received data that the model wrote. The licence binds
+    whoever ran the model; whether it reaches further is unsettled, so a person must look."""
+    if finding.level not in ("prohibited", "needs-separate-license"):
+        return finding
+    text = f"{finding.text} {work.id} speaks here through data: {work.where}. Whether that binds who only got the data is unsettled."
+    return finding._replace(level="needs-review", severity="warning", text=text)
 
 
 def _modalities(work: Work, use: IntendedUse) -> tuple[str, ...] | None:
@@ -102,13 +143,25 @@ def _modalities(work: Work, use: IntendedUse) -> tuple[str, ...] | None:
 
 def _families(works: tuple[Work, ...], use: IntendedUse, library: Library) -> tuple[str, ...] | None:
     """The families of what is trained: the student of outputs, the base of a fine-tune, and what they descend from.
-    None when that is not known: a model of no known family may be kin all the same unless its lineage was followed."""
+    None when that is not known: a model of no known family may be kin all the same unless its lineage was followed.
+    Only outputs, or data under the licence of whatever wrote it, ask for them."""
+    if all(work.role in ("model", "adapter") for work in works):
+        return None
     trained = [work for work in works if work.role in ("model", "adapter")]
     lineage = [member for work in trained for member in work.lineage()]
     names = [member.id for member in lineage] + ([use.outputs_train.model] if use.outputs_train else [])
     families = library.words.families_of(names)
     known = lineage and not any(member.problem for member in lineage)
     return families if families or known else None
+
+
+def _each_once(obligations: Iterable[Obligation]) -> tuple[Obligation, ...]:
+    """What several rules of a licence, or several works under it, ask alike is owed once."""
+    first: dict[tuple[str | None, ...], Obligation] = {}
+    for owed in obligations:
+        key = (owed.id, owed.license, owed.clause, owed.value)
+        first[key] = min(first.get(key, owed), owed, key=lambda item: (item.text, item.check, item.rule or ""))
+    return tuple(first.values())
 
 
 def _one_per_fact(questions: list[Question]) -> tuple[Question, ...]:

@@ -1,7 +1,7 @@
 """The licences at hand: found by hub tag, by name and by the models known to be under them."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,13 +9,14 @@ from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.files.schema import did_you_mean, read_document
 from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import load_file, load_text
-from toolkit.licensing.names import Resemblance, mentioned, resemblance
+from toolkit.licensing.names import KnownName, Resemblance, known_names, mentioned, organisations, resemblance
 from toolkit.licensing.terms import ModelPattern, Terms, TermsHead, body_shape, head_shape, make_head, make_terms
 from toolkit.licensing.vocabulary import Vocabulary, vocabulary
 
 # `license:` values that say nothing: `license` is what TRL's generated cards carry.
 SAYS_NOTHING = frozenset({"", "license", "licence", "unknown", "none", "null", "n/a", "tbd"})
 SEE_NAME = frozenset({"other"})
+_MOST_KEPT = 4096  # answers about declarations and organisations; a hub has a hundred times as many
 
 
 class CatalogueMatch(NamedTuple):
@@ -37,6 +38,8 @@ class Library:
         self._lower = {identifier: text.lower() for identifier, text in self._texts.items()}
         self._heads: dict[str, TermsHead] = {}
         self._terms: dict[str, Terms] = {}
+        self._of_organisation: dict[str, tuple[CatalogueMatch, ...]] = {}
+        self._meant: dict[tuple[str, str | None], list[TermsHead]] = {}
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -68,54 +71,97 @@ class Library:
         """The unparsed head of every licence."""
         return self._texts
 
+    @cached_property
+    def known_names(self) -> tuple[KnownName, ...]:
+        """The names in the catalogue by which other names show their base."""
+        return known_names(self._texts)
+
+    @cached_property
+    def organisations(self) -> frozenset[str]:
+        """The organisations that the catalogue knows models of, in lower case."""
+        return organisations(self._texts)
+
     def resemblance(self, model: str) -> Resemblance | None:
         """The known model that a model's name shows, for works that name no base."""
-        return resemblance(model, self._texts)
+        return resemblance(model, self.known_names)
 
-    def mentioned(self, prose: str) -> tuple[tuple[str, int], ...]:
-        """(licence id, line) for each licence that a text names."""
-        return tuple(mentioned(prose, self._texts))
+    def mentioned(self, prose: str, *, of_data: bool = False) -> tuple[tuple[str, int], ...]:
+        """(licence id, line) for each licence that a text names; `of_data` where the text is a data set's card."""
+        return tuple(mentioned(prose, self._texts, of_data=of_data))
 
     def declared(self, key: str, name: str | None = None) -> TermsHead | None:
         """The licence that a card's `license` (and `license_name`) means, or None when it is not one of ours.
 
         SPDX ids and our own ids are understood in any case; `other` defers to the name.
         """
+        return next(iter(self.candidates(key, name)), None)
+
+    def candidates(self, key: str, name: str | None = None) -> list[TermsHead]:
+        """Every licence that a declaration may mean: publishers give one name to several texts."""
         wanted = key.strip().lower()
-        if wanted in SEE_NAME:
-            return self._by_name((name or "").strip().lower())
-        return self._by_key(wanted) or self._by_name(wanted)
+        said = (name or "").strip().lower() if wanted in SEE_NAME else None
+        kept = self._meant.get((wanted, said))
+        if kept is None:
+            if len(self._meant) == _MOST_KEPT:
+                self._meant.clear()
+            if said is None:
+                kept = self._by_key(wanted) or self._by_name(wanted) or self._by_spelling(wanted)
+            else:
+                kept = self._by_name(said)
+            self._meant[wanted, said] = kept
+        return kept
 
     def catalogued(self, model: str) -> tuple[CatalogueMatch, ...]:
         """What the catalogue knows of a hub id: the licences whose most specific pattern matches it."""
         organisation, slash, _ = model.partition("/")
-        found = [
-            CatalogueMatch(head, pattern)
-            for head in (self._mentioning(f"{organisation}/") if slash else ())
-            for pattern in head.models
-            if matches(pattern.match, model)
-        ]
+        known = self._known_of(organisation.lower()) if slash else ()
+        found = [match for match in known if matches(match.pattern.match, model)]
         best = max((_literal_length(match.pattern.match) for match in found), default=0)
         return tuple(match for match in found if _literal_length(match.pattern.match) == best)
+
+    def _known_of(self, organisation: str) -> tuple[CatalogueMatch, ...]:
+        """The patterns that speak of an organisation's models, looked for once for each organisation."""
+        if (kept := self._of_organisation.get(organisation)) is not None:
+            return kept
+        if len(self._of_organisation) == _MOST_KEPT:
+            self._of_organisation.clear()
+        known = self._of_organisation[organisation] = tuple(
+            CatalogueMatch(head, pattern)
+            for head in self._mentioning(f"match: {organisation}/")
+            for pattern in head.models
+            if pattern.match.lower().startswith(f"{organisation}/")
+        )
+        return known
 
     def _mentioning(self, words: str) -> list[TermsHead]:
         """The licences in whose heads the words occur, in any case."""
         wanted = words.lower()
         return [self.head(identifier) for identifier, text in self._lower.items() if wanted in text] if wanted else []
 
-    def _by_key(self, key: str) -> TermsHead | None:
+    def _by_key(self, key: str) -> list[TermsHead]:
         if key in self._texts:
-            return self.head(key)
-        for head in self._mentioning(key):
-            if key in (head.id, head.spdx.lower()) or key in (hub.lower() for hub in head.hub_keys):
-                return head
-        return None
+            return [self.head(key)]
+        return [
+            head
+            for head in self._mentioning(key)
+            if key in (head.id, head.spdx.lower()) or key in (hub.lower() for hub in head.hub_keys if hub != "other")
+        ]
 
-    def _by_name(self, name: str) -> TermsHead | None:
-        for head in self._mentioning(name):
-            if name in (known.lower() for known in head.hub_names) or name in (head.id, head.name.lower()):
-                return head
-        return None
+    def _by_spelling(self, key: str) -> list[TermsHead]:
+        """`Apache 2.0` and `apache2.0` are `apache-2.0` spelt otherwise."""
+        wanted = "".join(letter for letter in key if letter.isalnum())
+        return [
+            self.head(identifier)
+            for identifier in self._texts
+            if wanted and wanted == "".join(letter for letter in identifier if letter.isalnum())
+        ]
+
+    def _by_name(self, name: str) -> list[TermsHead]:
+        return [
+            head
+            for head in self._mentioning(name)
+            if name in (known.lower() for known in head.hub_names) or name in (head.id, head.name.lower())
+        ]
 
 
 @cache

@@ -4,10 +4,10 @@ Pure: reading cards and resolving bases belongs to `toolkit.models`; here the re
 removes a base's licence, and a work about which nothing is known stays in the lineage as unknown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from toolkit.licensing.comparison import against_bases, against_body, against_files
+from toolkit.licensing.comparison import against_bases, against_body, against_files, against_siblings
 from toolkit.licensing.library import SAYS_NOTHING, SEE_NAME, Library
 from toolkit.licensing.terms import TermsHead
 from toolkit.licensing.verdict import EffectiveLicense, Finding
@@ -64,20 +64,26 @@ class Conclusion(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def conclude(work: Work, library: Library) -> Conclusion:
-    """The effective licences of a work and of everything it descends from, each licence of each work once."""
-    own, findings = _own(work, library)
+def conclude(work: Work, library: Library, of_base: Callable[[Work], Conclusion] | None = None) -> Conclusion:
+    """The effective licences of a work and of everything it descends from, each licence of each work once. `of_base` gives
+    the conclusion of a base where it was drawn before."""
+    bases = [of_base(base) if of_base else conclude(base, library) for base in work.bases]
+    own, findings = _own(work, {entry.id for base in bases for entry in base.effective if entry.id}, library)
     effective = list(own)
-    for base in work.bases:
-        inherited = conclude(base, library)
+    for inherited in bases:
         findings.extend(against_bases(work.id, work.role, work.where, own, inherited.effective, library))
         effective.extend(inherited.effective)
         findings.extend(inherited.findings)
+    names = (tuple(member.id for member in base.lineage()) for base in work.bases)
+    sides = (
+        (base.id, known, inherited.effective) for base, known, inherited in zip(work.bases, names, bases, strict=True)
+    )
+    findings.extend(against_siblings(work.id, sides, library))
     findings.extend(against_body(work.id, work.mentioned, effective, library))
     return Conclusion(tuple(dict.fromkeys(effective)), tuple(dict.fromkeys(findings)))
 
 
-def _own(work: Work, library: Library) -> tuple[list[EffectiveLicense], list[Finding]]:
+def _own(work: Work, inherited: set[str], library: Library) -> tuple[list[EffectiveLicense], list[Finding]]:
     if work.role == "dataset" and [tag.lower() for tag in work.declared] == [OWN_DATA]:
         text = f"{work.id} is stated to be the organisation's own data: no third party's licence binds it."
         return [], [*work.findings, Finding("own-data", "info", text, where=work.where)]
@@ -89,13 +95,14 @@ def _own(work: Work, library: Library) -> tuple[list[EffectiveLicense], list[Fin
         heads[head.id] = head
         evidence.setdefault(head.id, []).append(said)
 
-    declared = _declared(work, library, findings)
+    known = library.catalogued(work.id) if work.role != "dataset" else ()
+    texts = {file.id for file in work.texts if file.id}
+    declared = _declared(work, inherited | texts | {match.head.id for match in known}, library, findings)
     for head, said in declared:
         add(head, f"declared {said} ({work.where})")
     for file in work.texts:
         if file.kind == "license" and file.governs and file.id in library.ids:
             add(library.head(file.id), f"the text of {file.path}" + (", which was changed" if file.modified else ""))
-    known = library.catalogued(work.id) if work.role != "dataset" else ()
     for match in known:
         add(
             match.head,
@@ -119,15 +126,20 @@ def _own(work: Work, library: Library) -> tuple[list[EffectiveLicense], list[Fin
     return result, findings
 
 
-def _declared(work: Work, library: Library, findings: list[Finding]) -> list[tuple[TermsHead, str]]:
+def _declared(work: Work, among: set[str], library: Library, findings: list[Finding]) -> list[tuple[TermsHead, str]]:
     declared = []
     for key in work.declared:
         if key.strip().lower() in SAYS_NOTHING:
             continue
         said = f"{key} ({work.declared_name})" if key.lower() in SEE_NAME and work.declared_name else key
-        head = library.declared(key, work.declared_name)
-        if head is not None:
-            declared.append((head, said))
+        heads = library.candidates(key, work.declared_name)
+        meant = [head for head in heads if head.id in among] or heads
+        if meant:
+            declared += [(head, said) for head in meant]
+            if len(meant) > 1:
+                names = ", ".join(head.id for head in meant)
+                text = f"{work.id} declares {said}, a name that several licences have: {names}. Each is judged."
+                findings.append(Finding("license-name-ambiguous", "warning", text, where=work.where))
         elif not (key.strip().lower() in SEE_NAME and any(text.id for text in work.texts)):
             text = f"{work.id} declares {said!r} in {work.where}, a licence that is not in this library."
             findings.append(Finding("unknown-license-key", "warning", text, level="needs-review", where=work.where))

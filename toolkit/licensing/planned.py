@@ -62,7 +62,11 @@ def _license(
 ) -> Iterator[Finding]:
     head = library.declared(planned)
     terms = library.terms(head.id) if head else None
-    passed_on = {owed.license: owed for owed in obligations if owed.id == "passthrough-restrictions"}
+    owing = sorted(
+        (owed for owed in obligations if owed.id == "passthrough-restrictions"),
+        key=lambda owed: (owed.clause, owed.text),
+    )
+    passed_on = {owed.license: owed for owed in reversed(owing)}  # one for each licence, whatever the order of works
     for license_, owed in passed_on.items():
         if terms is None:
             text = (

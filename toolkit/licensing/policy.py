@@ -14,7 +14,7 @@ from toolkit.licensing.findings import FINDINGS
 from toolkit.licensing.library import Library
 from toolkit.licensing.reasoning import ask
 from toolkit.licensing.use import FACTS, IntendedUse
-from toolkit.licensing.verdict import EffectiveLicense, Finding, Question
+from toolkit.licensing.verdict import EffectiveLicense, Finding, Obligation, Question
 
 ANY = "any"  # a waiver for a finding that belongs to no one licence
 _NEEDS_AGREEMENT = ("prohibited", "needs-separate-license")
@@ -22,7 +22,8 @@ _NEEDS_AGREEMENT = ("prohibited", "needs-separate-license")
 
 class Waiver(NamedTuple):
     """Leave to go on in spite of one rule of one licence. `expires` is the last day it holds (ISO 8601); `agreement`
-    names the separate licence agreement without which no prohibition is lifted."""
+    names the separate licence agreement without which no prohibition and no obligation is lifted; `works` are the models
+    and data sets it speaks of, all that are under the licence where none is named."""
 
     license: str
     rule: str
@@ -30,6 +31,7 @@ class Waiver(NamedTuple):
     reason: str
     expires: str
     agreement: str | None = None
+    works: tuple[str, ...] = ()
     where: str | None = None
 
 
@@ -75,38 +77,54 @@ def apply_policy(
     effective: Iterable[EffectiveLicense],
     findings: list[Finding],
     questions: list[Question],
+    obligations: tuple[Obligation, ...],
     use: IntendedUse,
     library: Library,
-) -> tuple[list[Finding], list[Question]]:
-    """Findings and questions under a policy: what it settles or waives is kept and decides nothing, what it denies is
-    added."""
+) -> tuple[list[Finding], list[Question], tuple[Obligation, ...]]:
+    """What was found, asked and is owed, under a policy: what it settles or waives is kept in sight and decides nothing,
+    what it denies is added."""
     result: list[Finding] = []
-    for finding in (*findings, *_on_lists(policy, effective)):
+    for finding in (*findings, *_on_lists(policy, effective, findings)):
         waiver = next((waiver for waiver in policy.waivers if _speaks_of(waiver, finding)), None)
         if finding.level == "needs-review" and finding.id in policy.settled:
             result.append(finding.lifted(f"Settled by {policy.name}: {policy.settled[finding.id]}."))
         elif finding.level and waiver:
-            result += _waive(finding, waiver, policy, today)
+            told, holds = _told(waiver, finding.id, finding.level, today)
+            result += [finding.lifted(f"Waived: see {policy.name}.") if holds else finding, told]
         else:
             result.append(finding)
     kept = []
     for question in questions:
         waiver = next((waiver for waiver in policy.waivers if _asks_for(waiver, question)), None)
-        if waiver and waiver.expires >= today:
-            result.append(_applied(waiver, f"the question {question.fact}"))
-        else:
+        holds = False
+        if waiver:
+            told, holds = _told(waiver, f"the question {question.fact}", question.outcome, today)
+            result.append(told)
+        if not holds:
             kept.append(question)
-            if waiver:
-                result.append(_expired(waiver))
+    owing = []
+    for owed in obligations:
+        waiver = next(
+            (waiver for waiver in policy.waivers if (waiver.license, waiver.rule) == (owed.license, owed.rule)), None
+        )
+        holds = False
+        if waiver:
+            told, holds = _told(waiver, f"the obligation {owed.id}", "prohibited", today)
+            result.append(told)
+        if not holds:
+            owing.append(owed)
     stated = use.to_json()
     for fact in policy.required_facts:
         if fact not in stated:
             kept.append(ask(fact, f"{policy.name} wants it stated", library))
-    return list(dict.fromkeys(result)), kept
+    return list(dict.fromkeys(result)), kept, tuple(owing)
 
 
-def _on_lists(policy: Policy, effective: Iterable[EffectiveLicense]) -> Iterable[Finding]:
-    for identifier in dict.fromkeys(entry.id for entry in effective if entry.id):
+def _on_lists(policy: Policy, effective: Iterable[EffectiveLicense], findings: Iterable[Finding]) -> Iterable[Finding]:
+    binding = dict.fromkeys(entry.id for entry in effective if entry.id)
+    # The terms of a service bind no one else and are no licence of the data; an organisation may deny them all the same.
+    told = dict.fromkeys(item.license for item in findings if item.id == "openai-output" and item.license)
+    for identifier in (*binding, *(name for name in told if name in policy.denied and name not in binding)):
         if identifier in policy.denied:
             found = ("policy-denies-license", "error", f"{policy.name} denies {identifier}.", "prohibited", "denied")
         elif identifier in policy.review:
@@ -121,17 +139,17 @@ def _on_lists(policy: Policy, effective: Iterable[EffectiveLicense]) -> Iterable
         yield Finding(identity, severity, text, identifier, None, level, where=policy.lines.get(key))
 
 
-def _waive(finding: Finding, waiver: Waiver, policy: Policy, today: str) -> Iterable[Finding]:
+def _told(waiver: Waiver, what: str, level: str | None, today: str) -> tuple[Finding, bool]:
+    """What is to be said of a waiver, and whether it lifts what it speaks of, which makes `level` of the verdict."""
     if waiver.expires < today:
-        return [finding, _expired(waiver)]
-    if finding.level in _NEEDS_AGREEMENT and not waiver.agreement:
+        return _expired(waiver), False
+    if level in _NEEDS_AGREEMENT and not waiver.agreement:
         text = (
-            f"The waiver of {waiver.license} {waiver.rule} by {waiver.approver} lifts nothing here: the outcome is "
-            f"{finding.level}, and a waiver of that must name the separate licence agreement."
+            f"The waiver of {waiver.license} {waiver.rule} by {waiver.approver} does not lift {what}: a waiver of what a "
+            "licence forbids or asks must name the separate licence agreement."
         )
-        return [finding, Finding("waiver-without-agreement", "warning", text, finding.license, finding.clause,
-                                 where=waiver.where)]  # fmt: skip
-    return [finding.lifted(f"Waived: see {policy.name}."), _applied(waiver, f"{finding.id}")]
+        return Finding("waiver-without-agreement", "warning", text, _license_of(waiver), where=waiver.where), False
+    return _applied(waiver, what), True
 
 
 def _applied(waiver: Waiver, what: str) -> Finding:
@@ -153,11 +171,16 @@ def _license_of(waiver: Waiver) -> str | None:
 
 def _speaks_of(waiver: Waiver, finding: Finding) -> bool:
     named = waiver.license == finding.license or (waiver.license == ANY and finding.license is None)
-    return named and waiver.rule in (finding.id, finding.rule)
+    return named and waiver.rule in (finding.id, finding.rule) and _covers(waiver, finding.works)
 
 
 def _asks_for(waiver: Waiver, question: Question) -> bool:
-    return waiver.license == question.license and waiver.rule == question.rule
+    return waiver.license == question.license and waiver.rule == question.rule and _covers(waiver, question.works)
+
+
+def _covers(waiver: Waiver, works: tuple[str, ...]) -> bool:
+    """Whether a waiver speaks of all the works at hand: an agreement on one data set says nothing of another."""
+    return not waiver.works or (bool(works) and set(works) <= set(waiver.works))
 
 
 class _Day:
@@ -210,6 +233,7 @@ def _shape(library: Library) -> Record:
             "reason": Key(Text(), required=True),
             "expires": Key(_Day(), "the last day it holds", required=True),
             "agreement": Key(Text()),
+            "works": Key(ListOf(Text(), or_one=True)),
         }
     )
     return Record(
@@ -217,7 +241,7 @@ def _shape(library: Library) -> Record:
             "allowed": licenses,
             "review": licenses,
             "denied": licenses,
-            "settled": Key(MapOf(Text(), _settleable)),
+            "settled": Key(MapOf(Text(), lambda finding: _settleable(finding, library))),
             "required_facts": Key(ListOf(Text(FACTS))),
             "waivers": Key(ListOf(waiver)),
         },
@@ -225,8 +249,10 @@ def _shape(library: Library) -> Record:
     )
 
 
-def _settleable(finding: str) -> str | None:
-    return None if finding in FINDINGS else f"is no finding of tk{did_you_mean(finding, FINDINGS)}"
+def _settleable(finding: str, library: Library) -> str | None:
+    if finding in FINDINGS or any(rule.id == finding for name in library.ids for rule in library.terms(name).rules):
+        return None
+    return f"is no finding of tk{did_you_mean(finding, FINDINGS)}"
 
 
 def _contradictions(raw: Mapping[str, tuple[str, ...]], document: Document, at: Path_) -> Iterable[Problem]:

@@ -139,7 +139,7 @@ class _Reading:
     def _apply(self, rule: Rule, document: Terms) -> None:
         if rule.kind == "duty":
             assert rule.obligation is not None
-            owed = Obligation(rule.obligation, document.id, rule.clause, rule.summary, rule.value, rule.check)
+            owed = Obligation(rule.obligation, document.id, rule.clause, rule.summary, rule.value, rule.check, rule.id)
             self.result.obligations.append(owed)
             return
         severity = "info" if rule.kind == "note" else "warning" if rule.outcome == "needs-review" else "error"
@@ -154,7 +154,9 @@ class _Reading:
         for leaf in missing(rule.when, self.facts):
             if self.strict or leaf.unknown == "ask":
                 because = f"{document.head.name} {rule.clause}: {rule.summary}"
-                self.result.questions.append(ask(leaf.operand, because, self.library, document.id, rule.id))
+                outcome = {"permission": rule.otherwise, "prohibition": rule.outcome}.get(rule.kind)
+                question = ask(leaf.operand, because, self.library)
+                self.result.questions.append(question._replace(license=document.id, rule=rule.id, outcome=outcome))
 
     def _note_assumptions(self, rule: Rule, document: Terms) -> None:
         """Record the facts that were assumed, where without them the rule would not have been decided."""
@@ -178,7 +180,7 @@ class _Reading:
             )
 
 
-def ask(fact: str, because: str, library: Library, license_: str | None = None, rule: str | None = None) -> Question:
+def ask(fact: str, because: str, library: Library) -> Question:
     """The question for a fact, in the vocabulary's words."""
     text = library.words.questions.get(fact) or f"What is {fact.replace('_', ' ')}?"
-    return Question(fact, text, because, license_, rule)
+    return Question(fact, text, because)

@@ -41,7 +41,8 @@ class EffectiveLicense(NamedTuple):
 
 
 class Obligation(NamedTuple):
-    """A duty that the stated use triggers. `value` is the exact string where the licence fixes one."""
+    """A duty that the stated use triggers. `value` is the exact string where the licence fixes one, `rule` the rule that
+    asks."""
 
     id: str
     license: str
@@ -49,6 +50,7 @@ class Obligation(NamedTuple):
     text: str
     value: str | None
     check: str
+    rule: str | None = None
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -59,7 +61,8 @@ class Obligation(NamedTuple):
 
 class Finding(NamedTuple):
     """Something that a reader should see. `level` is what it makes of the verdict, when it makes anything of it; `rule`
-    the rule that it speaks of, `where` the line of an input, and `facts` the facts of the use that decided it."""
+    the rule that it speaks of, `where` the line of an input, `facts` the facts of the use that decided it, and `works` the
+    works that it is about."""
 
     id: str
     severity: str  # info | warning | error
@@ -70,6 +73,7 @@ class Finding(NamedTuple):
     rule: str | None = None
     where: str | None = None
     facts: tuple[str, ...] = ()
+    works: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -83,13 +87,16 @@ class Finding(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A missing fact that decides, how to ask for it, and why. `license` and `rule` name the rule that needs it."""
+    """A missing fact that decides, how to ask for it, and why. `license` and `rule` name the rule that needs it, and
+    `outcome` is what that rule would make of the verdict."""
 
     fact: str
     text: str
     because: str
     license: str | None = None
     rule: str | None = None
+    outcome: str | None = None
+    works: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return {"fact": self.fact, "text": self.text, "because": self.because}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +38,17 @@ class Vocabulary(NamedTuple):
 
     def families_of(self, models: Iterable[str]) -> tuple[str, ...]:
         """The families that models belong to by name, organisation and case aside."""
-        names = [model.rpartition("/")[2].lower() for model in models]
-        return tuple(
-            family
-            for family, patterns in self.families.items()
-            if any(fnmatchcase(name, pattern.lower()) for pattern in patterns for name in names)
-        )
+        known = tuple(self.families.items())
+        kin = {family for model in models for family in _families_of(model.rpartition("/")[2].lower(), known)}
+        return tuple(family for family in self.families if family in kin)
+
+
+@lru_cache(maxsize=65536)
+def _families_of(name: str, families: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[str, ...]:
+    """The families of one name; an audit asks for the same names many times over."""
+    return tuple(
+        family for family, patterns in families if any(fnmatchcase(name, pattern.lower()) for pattern in patterns)
+    )
 
 
 @cache

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from toolkit.errors import TkError
 from toolkit.licensing.judge import PLAINLY, Manner, judge
+from toolkit.licensing.library import Library
 from toolkit.licensing.lineage import Work
 from toolkit.licensing.use import IntendedUse
 from toolkit.licensing.verdict import Finding, Target, Verdict
@@ -30,21 +31,57 @@ class Examination(NamedTuple):
 def examine(target: str, use: IntendedUse, access: Access, manner: Manner = PLAINLY) -> Examination:
     """The verdict on a model reference. Raises TkError when the reference resolves to nothing."""
     snapshot = resolve(parse_reference(target), access._replace(weights=False))
+    return examine_snapshot(snapshot, use, access, manner)
+
+
+def examine_snapshot(snapshot: Snapshot, use: IntendedUse, access: Access, manner: Manner = PLAINLY) -> Examination:
+    """The verdict on a model that is resolved already."""
     reader = _Reader(access)
-    role = "outputs" if use.outputs_train else None
-    works = [reader.work(snapshot, role=role)]
-    if use.outputs_train:
-        works.append(reader.student(use.outputs_train.model))
+    work = reader.work(snapshot, role=role_of_target(use))
+    works = (work, *_companions(use, reader))
+    told = Target(snapshot.id, snapshot.revision, snapshot.source, _where(snapshot.card.where, snapshot))
+    return Examination(snapshot, works, judge(told, works, use, access.library, dated(manner)))
+
+
+def role_of_target(use: IntendedUse) -> str | None:
+    """The role that a use gives its target and what that descends from; None where each work has its own."""
+    return "outputs" if use.outputs_train else None
+
+
+def companions(use: IntendedUse, access: Access) -> tuple[Work, ...]:
+    """What a use touches beside its target: the base of a student, and data."""
+    return _companions(use, _Reader(access))
+
+
+def dated(manner: Manner) -> Manner:
+    """The manner with the day on which waivers are read."""
+    if not manner.policy or manner.today:
+        return manner
+    from datetime import date
+
+    return manner._replace(today=date.today().isoformat())
+
+
+def named_after(name: str, library: Library, where: str | None, *, unread: bool) -> tuple[str, Finding] | None:
+    """The base that a name shows where nothing names one, and the finding that says so. `unread` when the work's own
+    card was not read."""
+    found = library.resemblance(name)
+    if found is None or found.base.lower() == name.lower():
+        return None
+    text = f"{name} names no base; its name matches {found.pattern}, so {found.base} is taken for its base."
+    if unread:
+        text += " What else its publisher asks was not read."
+    level = "needs-review" if unread else None
+    return found.base, Finding("lineage-by-name", "warning", text, level=level, where=where)
+
+
+def _companions(use: IntendedUse, reader: "_Reader") -> tuple[Work, ...]:
+    works = [reader.student(use.outputs_train.model)] if use.outputs_train else []
     if use.datasets:
         from toolkit.models.data_card import read_data
     for dataset in use.datasets:
-        works += read_data(dataset, use.commercial, access.library)
-    told = Target(snapshot.id, snapshot.revision, snapshot.source, _where(snapshot.card.where, snapshot))
-    if manner.policy and not manner.today:
-        from datetime import date
-
-        manner = manner._replace(today=date.today().isoformat())
-    return Examination(snapshot, tuple(works), judge(told, tuple(works), use, access.library, manner))
+        works += read_data(dataset, use.commercial, reader.library)
+    return tuple(works)
 
 
 class _Reader:
@@ -62,9 +99,9 @@ class _Reader:
         card = snapshot.card
         adapter = snapshot.adapter_config
         where = _where(card.where, snapshot)
-        names = [_plain(name) for name in card.bases]
+        names = [plain_name(name) for name in card.bases]
         if adapter and isinstance(adapter.get("base_model_name_or_path"), str):
-            names.append(_plain(str(adapter["base_model_name_or_path"])))
+            names.append(plain_name(str(adapter["base_model_name_or_path"])))
         catalogued = self.library.catalogued(snapshot.id)
         for match in catalogued:
             names.extend(match.pattern.base)
@@ -72,8 +109,11 @@ class _Reader:
         if snapshot.note and not above:
             text = f"This is the catalogue's answer: {snapshot.note}."
             findings.append(Finding("answer-from-catalogue", "info", text))
-        if not any(names) and not catalogued and snapshot.source != "embedded":
-            names += self._named_after(snapshot.id, findings, where, unread=snapshot.folder is None)
+        nameless = not any(names) and not catalogued and snapshot.source != "embedded"
+        unread = snapshot.folder is None
+        if nameless and (shown := named_after(snapshot.id, self.library, where, unread=unread)):
+            names.append(shown[0])
+            findings.append(shown[1])
         chain = (*above, snapshot.id)
         return Work(
             id=snapshot.id,
@@ -112,19 +152,9 @@ class _Reader:
             for identifier, line in self.library.mentioned(card.body)
         )
 
-    def _named_after(self, name: str, findings: list[Finding], where: str | None, *, unread: bool) -> list[str]:
-        """The base that a name shows, where nothing names one."""
-        found = self.library.resemblance(name)
-        if found is None or found.base.lower() == name.lower():
-            return []
-        text = f"{name} names no base; its name matches {found.pattern}, so {found.base} is taken for its base."
-        if unread:
-            text += " What else its publisher asks was not read."
-        level = "needs-review" if unread else None
-        findings.append(Finding("lineage-by-name", "warning", text, level=level, where=where))
-        return [found.base]
-
     def _base(self, name: str, role: str | None, chain: tuple[str, ...]) -> Work:
+        if "*" in name:  # a pattern of the catalogue, taken for the base by name
+            return Work(name, role or "model", "catalogue")
         led_here = chain[-1] if chain else name
         if name in chain:
             return self._missing(name, role, f"{led_here} names {name} as its base, which descends from it")
@@ -138,18 +168,16 @@ class _Reader:
         found = self.snapshots[name]
         if not isinstance(found, TkError):
             return self.work(found, role=role, above=chain)
-        findings: list[Finding] = []
-        bases = self._named_after(name, findings, None, unread=True)
-        if bases:
-            work = Work(name, role or "model", "name", findings=tuple(findings))
-            return work._replace(bases=tuple(self._base(base, role, (*chain, name)) for base in bases))
+        if shown := named_after(name, self.library, None, unread=True):
+            base = self._base(shown[0], role, (*chain, name))
+            return Work(name, role or "model", "name", findings=(shown[1],), bases=(base,))
         return self._missing(name, role, f"the base {name} of {led_here} was not found: {found.message}")
 
     def _missing(self, name: str, role: str | None, problem: str) -> Work:
         return Work(name, role or "model", "missing", problem=problem)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A base as cards write it, an address of the hub included."""
     for prefix in ("https://huggingface.co/", "http://huggingface.co/", "hf.co/"):
         if name.startswith(prefix):

@@ -32,6 +32,11 @@ def parse_reference(text: str) -> Reference:
         return Reference("folder", text)
     if path.is_file():
         raise TkError("is a file; name the folder of a model", where=text)
+    return parse_hub_id(text)
+
+
+def parse_hub_id(text: str) -> Reference:
+    """Read a hub id with an optional `@revision`, whatever folders there are. Raises TkError when it is not shaped so."""
     name, at, revision = text.partition("@")
     looks_like_path = text.startswith((".", "/", "~")) or text.endswith("/") or "\\" in text
     if looks_like_path or not _HUB_ID.match(name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,11 @@ class Snapshot:
     folder: Path | None
     note: str | None = None
 
-    @property
+    @cached_property
     def card(self) -> Card:
         return read_card(self.folder) if self.folder else Card()
 
-    @property
+    @cached_property
     def config(self) -> Mapping[str, object] | None:
         return read_config(self.folder) if self.folder else None
 

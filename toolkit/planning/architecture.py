@@ -37,14 +37,17 @@ class Latent:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """One kind of `nn.Linear`: the module's leaf name, its width in and out, how many there are, whether with bias."""
+    """One kind of matrix: the end of its path, its width in and out, how many there are, whether with bias.
+
+    The end is the module's own name, and on a mixture of experts the name of what holds it too (`mlp.up_proj`,
+    `shared_experts.up_proj`, `experts.down_proj`), since one name stands for three things there.
+    """
 
     name: str
     fan_in: int
     fan_out: int
     count: int
-    bias: bool
-    adaptable: bool = True
+    bias: bool = False
 
     @property
     def weights(self) -> int:
@@ -94,8 +97,13 @@ class Shape:
         return self.layers if self.experts is None else self.experts.dense_layers
 
     @property
+    def sparse_layers(self) -> int:
+        """Layers with a mixture of experts."""
+        return self.layers - self.dense_layers
+
+    @property
     def matrices(self) -> tuple[Matrix, ...]:
-        """Every `nn.Linear` inside the layers; language-model head, routers and fused experts are not among them."""
+        """Every `nn.Linear` inside the layers; language-model head, routers and routed experts are not among them."""
         return (*self._attention_matrices(), *self._mlp_matrices())
 
     def _attention_matrices(self) -> tuple[Matrix, ...]:
@@ -125,23 +133,36 @@ class Shape:
         )
 
     def _mlp_matrices(self) -> tuple[Matrix, ...]:
-        experts, widths = self.experts, []
+        experts, kinds = self.experts, []
         if self.dense_layers:
-            widths.append((self.intermediate, self.dense_layers))
+            kinds.append(("" if experts is None else "mlp.", self.intermediate, self.dense_layers))
         if experts is not None and experts.shared:
-            widths.append((experts.intermediate * experts.shared, self.layers - experts.dense_layers))
-        # PEFT 0.21 turns gate_proj, up_proj and down_proj of a mixture into adapters on every routed expert (as names,
-        # as full paths and as a pattern alike), so on these models they cannot be adapted by name.
-        alone = experts is None
+            kinds.append(("shared_experts.", experts.intermediate * experts.shared, self.sparse_layers))
         return tuple(
             matrix
-            for width, count in widths
+            for prefix, width, count in kinds
             for matrix in (
-                Matrix("gate_proj", self.hidden, width, count, self.mlp_bias, alone),
-                Matrix("up_proj", self.hidden, width, count, self.mlp_bias, alone),
-                Matrix("down_proj", width, self.hidden, count, self.mlp_bias, alone),
+                Matrix(f"{prefix}gate_proj", self.hidden, width, count, self.mlp_bias),
+                Matrix(f"{prefix}up_proj", self.hidden, width, count, self.mlp_bias),
+                Matrix(f"{prefix}down_proj", width, self.hidden, count, self.mlp_bias),
             )
         )
+
+    @property
+    def expert_matrices(self) -> tuple[Matrix, ...]:
+        """The matrices of every routed expert, which transformers 5 fuses into two 3-D parameters a layer."""
+        if self.experts is None:
+            return ()
+        width, count = self.experts.intermediate, self.sparse_layers * self.experts.count
+        return (
+            Matrix("experts.gate_up_proj", self.hidden, 2 * width, count),
+            Matrix("experts.down_proj", width, self.hidden, count),
+        )
+
+    @property
+    def routers(self) -> tuple[Matrix, ...]:
+        """What scores the routed experts, one a sparse layer: neither an `nn.Linear` nor ever quantised."""
+        return (Matrix("mlp.gate", self.hidden, self.experts.count, self.sparse_layers),) if self.experts else ()
 
     @property
     def embedding_parameters(self) -> int:
@@ -155,11 +176,8 @@ class Shape:
 
     @property
     def fused_expert_parameters(self) -> int:
-        """Weights of the routed experts: in transformers 5 3-D parameters, which bitsandbytes leaves alone."""
-        if self.experts is None:
-            return 0
-        sparse = self.layers - self.experts.dense_layers
-        return sparse * self.experts.count * 3 * self.hidden * self.experts.intermediate
+        """Weights of the routed experts: bitsandbytes' modules leave them alone, `toolkit.training` does not."""
+        return sum(matrix.weights for matrix in self.expert_matrices)
 
     @property
     def parameters(self) -> int:
@@ -170,24 +188,30 @@ class Shape:
             norms += 2 * self.head_dim * self.layers
         if self.latent is not None:
             norms += ((self.latent.q_rank or 0) + self.latent.kv_rank) * self.layers
-        routers = 0
-        if self.experts is not None:
-            routers = (self.layers - self.experts.dense_layers) * self.experts.count * self.hidden
+        routers = sum(matrix.weights for matrix in self.routers)
         matrices = self.linear_parameters + self.fused_expert_parameters + routers
         return self.embedding_parameters + matrices + biases + norms
 
     def linear_targets(self) -> tuple[str, ...]:
-        """Leaf names of the modules that get an adapter by default: every matrix PEFT can adapt one by one.
+        """Names of the matrices that get an adapter by default: every `nn.Linear` of the layers.
 
-        For a mixture of experts these are the attention matrices: never the router, never the routed experts.
+        Of a mixture of experts these are attention, dense layers and shared experts, never a routed expert or a router.
         """
-        return tuple(dict.fromkeys(matrix.name for matrix in self.matrices if matrix.adaptable))
+        return tuple(dict.fromkeys(matrix.name for matrix in self.matrices))
 
     def adapter_parameters(self, rank: int, targets: Iterable[str]) -> int:
-        """Parameters of a LoRA adapter of `rank` on the modules named `targets`: rank x (in + out) for each matrix."""
+        """Parameters of a LoRA adapter of `rank` on the matrices named `targets`: rank x (in + out) for each."""
         wanted = set(targets)
         return sum(
             rank * (matrix.fan_in + matrix.fan_out) * matrix.count
-            for matrix in self.matrices
-            if matrix.name in wanted and matrix.adaptable
+            for matrix in (*self.matrices, *self.expert_matrices, *self.routers)
+            if matrix.name in wanted
         )
+
+    def active_adapter_parameters(self, rank: int, targets: Iterable[str]) -> float:
+        """Of a LoRA adapter's parameters those that one token meets: of routed experts the share that is active."""
+        names = set(targets)
+        if self.experts is None:
+            return self.adapter_parameters(rank, names)
+        routed = self.adapter_parameters(rank, names & {matrix.name for matrix in self.expert_matrices})
+        return self.adapter_parameters(rank, names) - routed * (1 - self.experts.per_token / self.experts.count)

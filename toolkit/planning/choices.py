@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from toolkit.errors import Problem
 from toolkit.files.schema import did_you_mean
+from toolkit.planning import targets
 from toolkit.planning.gpu import Device, billions, gib
 from toolkit.planning.memory import OPTIMIZER_BYTES
 from toolkit.planning.recipe import Recipe, TrainSettings
@@ -38,10 +40,9 @@ def fixed_choices(recipe: Recipe, shape: Shape, device: Device) -> dict[str, Cho
         "rank": Choice(rank, f"{ASKED}; 16 where it says nothing"),
         "alpha": _alpha(recipe),
         "learning_rate": _learning_rate(recipe, shape),
-        "packing": _packing(recipe),
         "max_length": _max_length(recipe, shape),
-        "attention": Choice("sdpa", "part of torch; no other kernel has to be installed"),
-        "optimizer": _optimizer(recipe),
+        "attention": _attention(recipe, shape, device),
+        "optimizer": _optimizer(recipe, device),
     }
 
 
@@ -59,8 +60,8 @@ def can_quantise(device: Device) -> bool:
     return device.kind in _BITSANDBYTES_KINDS
 
 
-def override_problems(recipe: Recipe, shape: Shape, device: Device) -> Iterator[Problem]:
-    """What a recipe asks for that this base or this device cannot do."""
+def override_problems(recipe: Recipe, shape: Shape, device: Device, gpus: int = 1) -> Iterator[Problem]:
+    """What a recipe asks for that this base or `gpus` of this device cannot do."""
     where = recipe.path
     train, adapter = recipe.train, recipe.adapter
     if shape.quantization not in (None, "bitsandbytes"):
@@ -79,36 +80,71 @@ def override_problems(recipe: Recipe, shape: Shape, device: Device) -> Iterator[
         near = did_you_mean(train.optimizer, OPTIMIZER_BYTES)
         text = f"{train.optimizer!r} is not an optimiser that tk can size{near}; known are {', '.join(OPTIMIZER_BYTES)}"
         yield Problem("recipe.train.optimizer", text, where)
-    elif train.optimizer is not None and _needs_bitsandbytes(train.optimizer) and not can_quantise(device):
+    elif train.optimizer is not None and needs_bitsandbytes(train.optimizer) and not can_quantise(device):
         text = f"{train.optimizer} needs bitsandbytes, which does not run on {device.name}"
         yield Problem("recipe.train.optimizer", text, where)
-    if train.micro_batch_size is not None and train.batch_size % train.micro_batch_size:
-        text = f"{train.micro_batch_size} does not divide batch_size, {train.batch_size}"
-        yield Problem("recipe.train.micro_batch_size", text, where)
     if train.max_length > shape.max_positions and train.max_length != _DEFAULT_LENGTH:
         text = f"{train.max_length} tokens are more than the {shape.max_positions} positions of the base"
         yield Problem("recipe.train.max_length", text, where)
+    yield from _attention_problems(recipe, device)
+    yield from _device_problems(recipe, device, gpus)
     yield from _target_problems(recipe, shape)
 
 
+def _attention_problems(recipe: Recipe, device: Device) -> Iterator[Problem]:
+    where, train = recipe.path, recipe.train
+    if train.attention != "flash_attention_2":
+        return
+    key = "recipe.train.attention"
+    if not device.flash_attention:
+        yield Problem(key, f"flash_attention_2 does not run on {device.name}; leave it out, or say sdpa", where)
+    elif device.visible is not None and find_spec("flash_attn") is None:
+        yield Problem(key, "flash_attention_2 needs the package flash-attn, which is not installed; sdpa is", where)
+    if train.dtype == "float32":
+        yield Problem(key, "flash_attention_2 has no float32; set train.dtype: bfloat16, or say sdpa", where)
+    if train.packing:
+        # transformers 5, modeling_flash_attention_utils.py: `_is_packed_sequence` wants a batch of one.
+        text = "flash_attention_2 keeps packed rows apart only in batches of one line; leave packing out, or say sdpa"
+        yield Problem(key, text, where)
+
+
+def _device_problems(recipe: Recipe, device: Device, gpus: int) -> Iterator[Problem]:
+    """What several devices ask of a recipe, and of one device a recipe that wants several."""
+    where, train = recipe.path, recipe.train
+    key = "recipe.train.sharding"
+    if gpus == 1:
+        if train.sharding in ("ddp", "fsdp2"):
+            yield Problem(key, f"{train.sharding} is for several GPUs; leave it out, or plan with --gpus N", where)
+    elif train.sharding == "none":
+        yield Problem(key, f"none runs on one GPU, and {gpus} are asked for; leave it out, or say ddp or fsdp2", where)
+    if train.batch_size % gpus:
+        lower = train.batch_size - train.batch_size % gpus
+        would = f"{lower} or {lower + gpus}" if lower else f"{gpus}"
+        text = f"{train.batch_size} examples cannot be shared evenly by {gpus} GPUs; {would} can"
+        yield Problem("recipe.train.batch_size", text, where)
+    elif train.micro_batch_size is not None and train.batch_size // gpus % train.micro_batch_size:
+        of = f"batch_size, {train.batch_size}"
+        if gpus > 1:
+            of = f"the {train.batch_size // gpus} examples of a GPU (batch_size {train.batch_size} on {gpus})"
+        yield Problem("recipe.train.micro_batch_size", f"{train.micro_batch_size} does not divide {of}", where)
+    if train.sharding == "fsdp2" and train.optimizer is not None and needs_bitsandbytes(train.optimizer):
+        text = f"{train.optimizer} cannot update sharded parameters (bitsandbytes #1633); use adamw_torch, or say ddp"
+        yield Problem("recipe.train.optimizer", text, where)
+
+
 def _target_problems(recipe: Recipe, shape: Shape) -> Iterator[Problem]:
-    known = shape.linear_targets()
-    for name in recipe.adapter.target_modules or ():
-        if name in known or name == "all-linear":
-            continue
-        if name in ("lm_head", "embed_tokens"):
-            text = f"{name} cannot be adapted: the chunked loss and tied heads would not see the adapter"
-        elif shape.experts is not None and name in ("gate_proj", "up_proj", "down_proj", "gate"):
-            text = f"{name} would adapt all routed experts or the router; choose from {', '.join(known)}"
-        else:
-            near = did_you_mean(name, known)
-            text = f"{name!r} is not a matrix of {shape.model_type}{near}; there are {', '.join(known)}"
-        yield Problem("recipe.adapter.target_modules", text, recipe.path)
-    if recipe.adapter.target_modules == ():
-        yield Problem("recipe.adapter.target_modules", "is empty: nothing would be trained", recipe.path)
+    asked, where = recipe.adapter.target_modules, recipe.path
+    if asked == ():
+        yield Problem("recipe.adapter.target_modules", "is empty: nothing would be trained", where)
+    found = list(targets.problems(shape, asked or ()))
+    yield from (Problem("recipe.adapter.target_modules", text, where) for text in found)
+    if asked and not found and recipe.adapter.dropout and any("." in name for name in targets.resolve(shape, asked)):
+        text = "must be 0 with adapters outside attention: PEFT has no dropout for parameters of a mixture of experts"
+        yield Problem("recipe.adapter.dropout", text, where)
 
 
-def _needs_bitsandbytes(optimizer: str) -> bool:
+def needs_bitsandbytes(optimizer: str) -> bool:
+    """Whether an optimiser is one of bitsandbytes', which does not run everywhere nor on sharded parameters."""
     return "8bit" in optimizer or optimizer.startswith("paged")
 
 
@@ -128,15 +164,22 @@ def _dtype(recipe: Recipe, device: Device) -> Choice:
 
 def _targets(recipe: Recipe, shape: Shape) -> Choice:
     asked = recipe.adapter.target_modules
-    if asked is not None and asked != ("all-linear",):
-        return Choice(tuple(dict.fromkeys(asked)), ASKED)
+    if asked is not None and asked != (targets.EVERY_LINEAR,):
+        names = targets.resolve(shape, asked)
+        return Choice(names, ASKED if shape.experts is None else f"{ASKED}: {targets.counted(shape, names)}")
+    names = shape.linear_targets()
     if shape.experts is None:
-        return Choice(shape.linear_targets(), "every linear matrix of the layers; query and value alone learn less")
+        return Choice(names, "every linear matrix of the layers; query and value alone learn less")
+    if recipe.adapter.dropout:  # PEFT has none for what it names as a parameter
+        names = targets.groups(shape)["attention"]
+    rank = recipe.adapter.rank
+    routed = shape.adapter_parameters(rank, targets.groups(shape)["experts"])
+    times = 1 + routed / shape.adapter_parameters(rank, names)
     why = (
-        f"the attention matrices: adapting {shape.experts.count} routed experts would multiply the adapter, "
-        "and the router stays as it is"
+        f"{targets.counted(shape, names)}; the {shape.experts.count} routed experts of a layer would make the adapter "
+        f"{times:.0f} times as large (add experts to target_modules to train them), and the router stays as it is"
     )
-    return Choice(shape.linear_targets(), why)
+    return Choice(names, why)
 
 
 def _alpha(recipe: Recipe) -> Choice:
@@ -153,12 +196,6 @@ def _learning_rate(recipe: Recipe, shape: Shape) -> Choice:
     return Choice(2e-4, "usual for LoRA below 30 B parameters; ten times what full fine-tuning takes")
 
 
-def _packing(recipe: Recipe) -> Choice:
-    if recipe.train.packing is not None:
-        return Choice(recipe.train.packing, ASKED)
-    return Choice(False, "rows are padded to the longest of their micro-batch; packing spares that, if asked")
-
-
 def _max_length(recipe: Recipe, shape: Shape) -> Choice:
     asked = recipe.train.max_length
     if asked > shape.max_positions:  # only the default gets here
@@ -168,10 +205,26 @@ def _max_length(recipe: Recipe, shape: Shape) -> Choice:
     return Choice(asked, ASKED)
 
 
-def _optimizer(recipe: Recipe) -> Choice:
+def _attention(recipe: Recipe, shape: Shape, device: Device) -> Choice:
+    if recipe.train.attention != "auto":
+        return Choice(recipe.train.attention, ASKED)
+    part = "part of torch, no other kernel has to be installed"
+    if device.kind == "cpu" and shape.latent is not None:
+        return Choice("sdpa", f"{part}; on a CPU latent attention is written out as matrix products")
+    if device.flash_attention:
+        return Choice("sdpa", f"{part}; its flash kernel where rows need no mask, else the memory-efficient one")
+    if device.kind == "cuda":
+        return Choice("sdpa", f"{part}; its memory-efficient kernel, as {device.name} is older than the flash kernel")
+    return Choice("sdpa", part)
+
+
+def _optimizer(recipe: Recipe, device: Device) -> Choice:
     if recipe.train.optimizer is not None:
         return Choice(recipe.train.optimizer, ASKED)
-    return Choice("adamw_torch", "states of an adapter are small, so nothing is gained by 8 bits")
+    small = "states of an adapter are small, so nothing is gained by 8 bits"
+    if device.kind == "cuda":
+        return Choice("adamw_torch_fused", f"one kernel and no temporary copy of the adapter; {small}")
+    return Choice("adamw_torch", small)
 
 
 def loss_choice(shape: Shape, tokens: int) -> Choice:

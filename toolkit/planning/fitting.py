@@ -1,24 +1,31 @@
-"""The search for what fits: adapter, gradient checkpointing and micro-batch, the cheapest to train first."""
+"""The search for what fits: adapter, sharding, checkpointing, micro-batch and packing, the quickest by prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.gpu import Device
-from toolkit.planning.memory import MemoryEstimate, estimate, fit
+from toolkit.planning.memory import ELEMENT_BYTES, estimate, fit
+from toolkit.planning.roofline import Rates, Step, gather_seconds, reduce_seconds
+from toolkit.planning.rows import Rows
 from toolkit.planning.shape import Shape
+from toolkit.planning.sharding import on_several
 
 LARGEST_MICRO_BATCH = 16
 
-# Below about this many tokens a forward pass leaves a GPU waiting for its memory, and a larger micro-batch is worth
-# the recomputation that makes room for it.
-BUSY_TOKENS = 2048
+# Predictions are not more exact than this: ways that are closer are taken for equal.
+_EQUAL = 1.10
+_PACKING_SAVES = 0.85  # of the time, or it is left out
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a recipe asks of a device, and what may be chosen freely. Preferred values come first."""
+    """What a recipe asks of devices, and what may be chosen freely. Preferred values come first.
+
+    `devices` of them run; `rates` is None where nothing is known of their speed, `rows` where the data was not counted.
+    """
 
     shape: Shape
     device: Device
@@ -30,29 +37,58 @@ class Demand:
     targets: tuple[str, ...]
     length: int
     dtype: str
-    packing: bool
+    packing: Sequence[bool]
     optimizer: str
     dropout: float
+    attention: str = "sdpa"
+    devices: int = 1
+    shardings: Sequence[str] = ("none",)
+    rates: Rates | None = None
+    rows: Rows | None = None
+
+    @property
+    def gradients_bytes(self) -> int:
+        """Bytes of the adapter's float32 gradients."""
+        return 4 * self.shape.adapter_parameters(self.rank, self.targets)
 
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """One way to run, what it takes, and whether that fits."""
+    """One way to run: what each device holds, whether that fits, and the predicted seconds of an optimiser step."""
 
     adapter: str
     checkpointing: bool
     micro_batch: int
     memory: MemoryEstimate
     fit: str
+    sharding: str = "none"
+    devices: int = 1
+    packing: bool = False
+    seconds: float | None = None
+
+    @property
+    def accumulates(self) -> int:
+        """Examples that one forward pass of all devices takes."""
+        return self.micro_batch * self.devices
 
 
-def micro_batches(batch_size: int) -> tuple[int, ...]:
-    """Divisors of the batch size up to 16, largest first."""
-    return tuple(size for size in range(min(batch_size, LARGEST_MICRO_BATCH), 0, -1) if batch_size % size == 0)
+def micro_batches(batch_size: int, devices: int = 1) -> tuple[int, ...]:
+    """Divisors of one device's share of the batch size, up to 16, largest first."""
+    share = batch_size // devices
+    return tuple(size for size in range(min(share, LARGEST_MICRO_BATCH), 0, -1) if share % size == 0)
 
 
-def measure(demand: Demand, adapter: str, checkpointing: bool, micro_batch: int) -> Fitting:
-    """What one way to run takes on the device."""
+def measure(
+    demand: Demand,
+    adapter: str,
+    checkpointing: bool,
+    micro_batch: int,
+    sharding: str | None = None,
+    packing: bool | None = None,
+) -> Fitting:
+    """What one way to run takes on each device, and how long."""
+    sharding = sharding or demand.shardings[0]
+    packing = demand.packing[0] if packing is None else packing
     memory = estimate(
         demand.shape,
         adapter=adapter,
@@ -63,34 +99,94 @@ def measure(demand: Demand, adapter: str, checkpointing: bool, micro_batch: int)
         checkpointing=checkpointing,
         dtype=demand.dtype,
         optimizer=demand.optimizer,
-        accumulation=demand.batch_size // micro_batch,
+        accumulation=max(1, demand.batch_size // (micro_batch * demand.devices)),
         dropout=demand.dropout,
-        masked=demand.packing or micro_batch > 1,
+        masked=_masked(demand, micro_batch),
         device_kind=demand.device.kind,
     )
-    return Fitting(adapter, checkpointing, micro_batch, memory, fit(memory, demand.device))
+    if sharding != "none":
+        inputs = ELEMENT_BYTES[demand.dtype] * demand.shape.layers * demand.shape.hidden * micro_batch * demand.length
+        memory = on_several(
+            memory,
+            demand.shape,
+            sharding,
+            demand.devices,
+            adapter=adapter,
+            dtype=demand.dtype,
+            kept_bytes=inputs if checkpointing else None,
+        )
+    way = Fitting(
+        adapter, checkpointing, micro_batch, memory, fit(memory, demand.device), sharding, demand.devices, packing
+    )
+    return replace(way, seconds=step_seconds(demand, way))
+
+
+def step_seconds(demand: Demand, way: Fitting) -> float | None:
+    """Predicted seconds of an optimiser step: on the data's own lengths where they are known, else on full rows."""
+    rates = demand.rates
+    if rates is None:
+        return None
+    tokens = float(way.micro_batch * demand.length)
+    if demand.rows:
+        tokens = demand.rows.computed_tokens(way.micro_batch, packed=way.packing)
+    pass_ = Step(
+        demand.shape,
+        way.adapter,
+        demand.rank,
+        demand.targets,
+        demand.dtype,
+        way.checkpointing,
+        tokens=tokens,
+        length=min(demand.length, tokens),
+        masked=_masked(demand, way.micro_batch),
+        fused_head=demand.device.kind in ("cuda", "rocm"),
+    ).seconds(rates)
+    if way.sharding == "fsdp2":  # the next layer arrives while one computes
+        pass_ = max(pass_, gather_seconds(demand.shape, way.adapter, demand.dtype, way.devices, rates))
+    passes = demand.batch_size / way.accumulates
+    reduced = reduce_seconds(demand.gradients_bytes, way.devices, rates) if way.devices > 1 else 0.0
+    return passes * pass_ + reduced
+
+
+def without_recomputation(demand: Demand, chosen: Fitting) -> Fitting | None:
+    """The quickest way that fits as well as `chosen` with the same adapter and keeps its activations; None without."""
+    if False not in demand.checkpointing:
+        return None
+    kept = replace(demand, checkpointing=(False,))
+    ways = [way for way in _ways(kept, chosen.adapter) if way.fit in ("comfortable", chosen.fit)]
+    return _packed(kept, quickest(ways)) if ways and chosen.fit != "does-not-fit" else None
 
 
 def best(demand: Demand) -> Fitting:
-    """The best way that fits comfortably, else tightly, else the smallest there is (which then does not fit).
+    """The quickest way that fits comfortably, else tightly, else the smallest there is (which then does not fit).
 
-    LoRA comes before QLoRA, no recomputation before recomputation, a larger micro-batch before a smaller one; but on
-    an accelerator recomputation comes first where it alone gives a micro-batch that keeps the device busy.
+    LoRA comes before QLoRA wherever it fits, whatever the time. Of ways that are predicted to take the same, or where
+    nothing is predicted: no recomputation before recomputation, and the larger micro-batch.
     """
-    for verdict in ("comfortable", "tight"):
+    tried = {adapter: list(_ways(demand, adapter)) for adapter in demand.adapters}
+    for accepted in (("comfortable",), ("comfortable", "tight")):
         for adapter in demand.adapters:
-            found = [way for flag in demand.checkpointing if (way := _largest(demand, adapter, flag, verdict))]
-            if found:
-                return _busier(found, demand)
+            if found := [way for way in tried[adapter] if way.fit in accepted]:
+                return _packed(demand, quickest(found))
     return smallest(demand)
+
+
+def quickest(ways: Iterable[Fitting]) -> Fitting:
+    """The way of the least predicted time; of equals the one without recomputation, without
+    sharding, and with the largest micro-batch."""
+    listed = list(ways)
+    least = min((way.seconds for way in listed if way.seconds is not None), default=None)
+    equal = [way for way in listed if least is None or way.seconds is None or way.seconds <= least * _EQUAL]
+    return min(equal, key=lambda way: (way.checkpointing, way.sharding == "fsdp2", -way.micro_batch))
 
 
 def smallest(demand: Demand) -> Fitting:
     """The way that takes the least memory, whether it fits or not."""
     ways = [
-        measure(demand, adapter, flag, demand.micro_batches[-1])
+        measure(demand, adapter, flag, demand.micro_batches[-1], sharding)
         for adapter in demand.adapters
         for flag in demand.checkpointing
+        for sharding in demand.shardings
     ]
     return min(ways, key=lambda way: way.memory.peak_bytes)
 
@@ -108,14 +204,22 @@ def longest(demand: Demand) -> int | None:
     return steps[low - 1] if low else None
 
 
-def _largest(demand: Demand, adapter: str, checkpointing: bool, verdict: str) -> Fitting | None:
-    accepted = ("comfortable",) if verdict == "comfortable" else ("comfortable", "tight")
-    ways = (measure(demand, adapter, checkpointing, size) for size in demand.micro_batches)
-    return next((way for way in ways if way.fit in accepted), None)
+def _ways(demand: Demand, adapter: str) -> Iterator[Fitting]:
+    for sharding in demand.shardings:
+        for flag in demand.checkpointing:
+            for size in demand.micro_batches:
+                yield measure(demand, adapter, flag, size, sharding)
 
 
-def _busier(found: Sequence[Fitting], demand: Demand) -> Fitting:
-    first = found[0]
-    if demand.device.kind == "cpu" or first.micro_batch * demand.length >= BUSY_TOKENS:
-        return first
-    return max(found, key=lambda way: min(way.micro_batch * demand.length, BUSY_TOKENS))  # the first of equals
+def _packed(demand: Demand, way: Fitting) -> Fitting:
+    """The way with its rows packed where that may be chosen and saves enough; memory is that of padded rows."""
+    if True not in demand.packing or way.packing or way.micro_batch == 1 or way.seconds is None or not demand.rows:
+        return way
+    packed = replace(way, packing=True)
+    seconds = step_seconds(demand, packed)
+    return replace(packed, seconds=seconds) if seconds and seconds < _PACKING_SAVES * way.seconds else way
+
+
+def _masked(demand: Demand, micro_batch: int) -> bool:
+    """Whether attention gets an explicit mask: rows of a micro-batch are padded, and only flash-attn does without."""
+    return demand.attention == "sdpa" and (micro_batch > 1 or demand.packing == (True,))

@@ -95,7 +95,7 @@ class Way:
 
     def targets(self, shape: Shape) -> tuple[str, ...]:
         """The adapted matrices of a model of the family."""
-        return SUBSETS.get(self.adapted) or shape.linear_targets()
+        return SUBSETS.get(self.adapted) or (attention_targets(shape) if shape.experts else shape.linear_targets())
 
     def has_targets(self, shape: Shape, targets: Collection[str]) -> bool:
         """Whether the adapted matrices are these, and no others."""
@@ -109,15 +109,16 @@ class Way:
 
 
 def ways() -> Iterator[Way]:
-    """Every way that has forms. Sets of targets and whole logits have them in 16 bits on a GPU alone, and the two rarer
+    """Every way that has forms. Sets of targets and whole logits have them in 16 bits on a GPU alone, and the rarer
     precisions for masked rows alone, which take a little more than others."""
     for family, precision in itertools.product(FAMILIES, PRECISIONS):
         courses = [("all", "chunked", False), ("all", "chunked", True)]
         if precision == "cuda 16":
             courses += [("all", "logits", False)]
             courses += [] if FAMILIES[family].experts else [(name, "chunked", False) for name in SUBSETS]
+        adapters = ("lora",) if FAMILIES[family].experts else ("lora", "qlora")
         for (adapted, loss, dropout), adapter, checkpointing, masked in itertools.product(
-            courses, ("lora", "qlora"), (True, False), (True,) if precision in RARE else (False, True)
+            courses, adapters, (True, False), (True,) if precision in RARE else (False, True)
         ):
             yield Way(family, adapted, adapter, checkpointing, loss, masked, precision, dropout)
 
@@ -149,6 +150,19 @@ def way_of(
     if precision == "cuda 16" and not dropout and loss == "chunked" and shape.experts is None:
         adapted = next((name for name, names in SUBSETS.items() if set(targets) <= set(names)), "all")
     return Way(family_of(shape), adapted, adapter, checkpointing, loss, masked or precision in RARE, precision, dropout)
+
+
+def attention_targets(shape: Shape) -> tuple[str, ...]:
+    """The matrices of attention alone, which are all that the forms of a mixture adapt."""
+    kinds = ("q_proj", "k_proj", "v_proj", "o_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj")
+    present = {matrix.name for matrix in shape.matrices}
+    return tuple(name for name in kinds if name in present)
+
+
+def has_forms(shape: Shape, way: Way, targets: Collection[str]) -> bool:
+    """Whether forms were derived for a way: for a mixture only where attention alone is adapted."""
+    fits = shape.experts is None or set(targets) == set(attention_targets(shape))
+    return fits and way.loss in (_line(way.key) or {})
 
 
 @cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -32,8 +32,11 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*gi?b?\Z", re.IGNORECASE)
 class Device:
     """What a run has to live in. Bytes; `usable_bytes` is what torch can allocate, context included.
 
-    `tflops` is the dense bf16 rate with fp32 accumulation, `bandwidth_bytes` bytes per second; `source` says where the
-    figures come from and what was assumed. Everything is per device, however many (`count`) there are.
+    `tflops` is the dense 16-bit rate with fp32 accumulation (on a CPU that of float32), `bandwidth_bytes` and
+    `link_bytes` are bytes per second of its memory and, one way, to its neighbours; `capability` is NVIDIA's compute
+    capability or AMD's gfx name. `source` says where the figures come from and what was assumed. Everything is per
+    device, however many (`count`) there are; where they differ, `smallest` is the one a run on all of them lives in.
+    `visible` is what CUDA_VISIBLE_DEVICES must say for a process to get this one.
     """
 
     kind: str
@@ -46,6 +49,23 @@ class Device:
     tflops: float | None
     bandwidth_bytes: float | None
     source: str
+    link_bytes: float | None = None
+    capability: str = ""
+    visible: str | None = None
+    smallest: Device | None = None
+
+    @property
+    def in_a_group(self) -> Device:
+        """The device that a run on all of them has to be planned for."""
+        return replace(self.smallest, count=self.count) if self.smallest else self
+
+    @property
+    def flash_attention(self) -> bool:
+        """Whether torch's attention has its flash kernel here: NVIDIA from Ampere on, AMD's Instinct from MI200 on."""
+        if self.kind == "rocm":
+            return True
+        major = self.capability.partition(".")[0]
+        return self.kind == "cuda" and (int(major) >= 8 if major.isdecimal() else self.bf16)
 
     def to_json(self) -> dict[str, object]:
         """Every known fact; what is not known is left out."""
@@ -60,13 +80,20 @@ class Device:
             "tflops": self.tflops,
             "bandwidth_bytes": self.bandwidth_bytes,
             "source": self.source,
+            "link_bytes": self.link_bytes,
+            "capability": self.capability or None,
+            "smallest_usable_bytes": self.smallest.usable_bytes if self.smallest else None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A row of gpus.csv. GiB, TFLOPS and GB/s as the columns say; `note` holds the doubts."""
+    """A row of gpus.csv. GiB, TFLOPS and GB/s as the columns say; `note` holds the doubts.
+
+    `link_gb_s` is one way to a neighbour, by the vendors' data sheets: NVLink, Infinity Fabric or HCCS where the board
+    has it, else its PCIe slot.
+    """
 
     name: str
     vendor: str
@@ -76,7 +103,13 @@ class Card:
     bf16_tflops: float
     bandwidth_gb_s: float
     bf16: bool
+    capability: str
+    link_gb_s: float | None
     note: str
+
+    @property
+    def link_bytes(self) -> float | None:
+        return self.link_gb_s * 1e9 if self.link_gb_s else None
 
     def device(self, source: str) -> Device:
         """The card as a device that nothing else uses."""
@@ -91,6 +124,8 @@ class Card:
             tflops=self.bf16_tflops,
             bandwidth_bytes=self.bandwidth_gb_s * 1e9,
             source=source,
+            link_bytes=self.link_bytes,
+            capability=self.capability,
         )
 
 
@@ -108,6 +143,8 @@ def cards() -> tuple[Card, ...]:
                 bf16_tflops=float(row["bf16_tflops"]),
                 bandwidth_gb_s=float(row["bandwidth_gb_s"]),
                 bf16=row["bf16"] == "yes",
+                capability=row["capability"],
+                link_gb_s=float(row["link_gb_s"]) if row["link_gb_s"] else None,
                 note=row["note"],
             )
             for row in csv.DictReader(file)

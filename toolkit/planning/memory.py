@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from toolkit.errors import InvalidInput, Problem
 from toolkit.planning.architecture import Matrix, Shape
-from toolkit.planning.forms import FAMILIES, Products, Way, moments_of, variables, way_of
+from toolkit.planning.estimates import ADAPTER_BYTES, MemoryEstimate
+from toolkit.planning.forms import FAMILIES, Products, Way, has_forms, moments_of, variables, way_of
 from toolkit.planning.gpu import GIB, Device
-
-ADAPTER_BYTES = 4  # adapters, their gradients and Adam's two states are held in float32
+from toolkit.planning.sums import summed_estimate
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -45,23 +45,15 @@ _COMFORTABLE, _TIGHT = 1.14, 1.05
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """Peak of one step in bytes, the moment it occurs, its parts, which add up to it, and who answered."""
-
-    peak_bytes: int
-    moment: str
-    parts: dict[str, int]
-    answered_by: str = "closed form"
-
-
-@dataclass(frozen=True, slots=True)
 class TracedShape(Shape):
     """The shape of a base that no form is known for, read off the model that transformers builds of it.
 
-    `linear` are its matrices, `counted` its parameters, and `tracer` takes what `estimate` takes, as keywords.
+    `linear` are its matrices, `unadapted` those of them that get no adapter by default, `counted` its parameters, and
+    `tracer` takes what `estimate` takes, as keywords.
     """
 
     linear: tuple[Matrix, ...] = ()
+    unadapted: frozenset[str] = frozenset()
     counted: int = 0
     tracer: Callable[..., MemoryEstimate] = field(repr=False, kw_only=True)
 
@@ -72,6 +64,9 @@ class TracedShape(Shape):
     @property
     def parameters(self) -> int:
         return self.counted
+
+    def linear_targets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(matrix.name for matrix in self.linear if matrix.name not in self.unadapted))
 
 
 def estimate(
@@ -115,6 +110,7 @@ def estimate(
             masked=masked,
             device_kind=device_kind,
         )
+    weights, state = weight_bytes(shape, adapter, dtype)
     windowed = shape.sliding_window is not None and length >= shape.sliding_window  # which needs a mask in any case
     way = way_of(
         shape,
@@ -127,8 +123,26 @@ def estimate(
         device_kind=device_kind,
         dropout=dropout > 0,
     )
+    if not has_forms(shape, way, targets):
+        return summed_estimate(
+            shape,
+            (weights, state),
+            adapter=adapter,
+            rank=rank,
+            targets=targets,
+            batch=batch,
+            length=length,
+            checkpointing=checkpointing,
+            element_bytes=ELEMENT_BYTES[dtype],
+            loss=loss,
+            optimizer_bytes=OPTIMIZER_BYTES[optimizer],
+            foreach=optimizer == "adamw_torch",
+            accumulation=accumulation,
+            dropout=dropout,
+            masked=masked,
+            device_kind=device_kind,
+        )
     trained = ADAPTER_BYTES * shape.adapter_parameters(rank, targets)
-    weights, state = weight_bytes(shape, adapter, dtype)
     moment, parts = _widest(shape, way, rank, batch, length, trained, accumulation > 1)
     # On a GPU AdamW updates all parameters at once, by way of one temporary copy.
     copy = trained if optimizer == "adamw_torch" and device_kind != "cpu" else 0
@@ -191,13 +205,13 @@ def context_bytes(device: Device) -> int:
 def weight_bytes(shape: Shape, adapter: str, dtype: str) -> tuple[int, int]:
     """Bytes of the base's weights and of their quantisation state.
 
-    A QLoRA base keeps embeddings, head, norms, routers and the fused experts of a mixture in `dtype`: bitsandbytes
-    quantises `nn.Linear` alone.
+    A QLoRA base keeps embeddings, head, norms and routers in `dtype`. Routed experts are quantised while the base is
+    read, but not where it is stored in 4 bits: what bitsandbytes' modules left alone then stays as it is.
     """
     element = ELEMENT_BYTES[dtype]
     if adapter == "lora":
         return element * shape.parameters, 0
-    quantised = shape.linear_parameters
+    quantised = shape.linear_parameters + (shape.fused_expert_parameters if shape.quantization is None else 0)
     plain = element * (shape.parameters - quantised)
     return plain + int(_NF4_BYTES * quantised), int(_NF4_STATE_BYTES * quantised)
 

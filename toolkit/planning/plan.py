@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolkit.errors import InvalidInput
-from toolkit.planning.choices import ASKED, Choice, adapter_types, fixed_choices, loss_choice, override_problems
-from toolkit.planning.fitting import BUSY_TOKENS, Demand, Fitting, best, measure, micro_batches
-from toolkit.planning.gpu import Device, billions, gib
-from toolkit.planning.memory import MemoryEstimate, context_bytes, weight_bytes
+from toolkit.planning.choices import (
+    Choice,
+    adapter_types,
+    fixed_choices,
+    loss_choice,
+    needs_bitsandbytes,
+    override_problems,
+)
+from toolkit.planning.duration import Prediction, predict
+from toolkit.planning.estimates import MemoryEstimate
+from toolkit.planning.fitting import Demand, Fitting, best, measure, micro_batches
+from toolkit.planning.gpu import Device
+from toolkit.planning.memory import context_bytes
+from toolkit.planning.reasons import searched_choices
 from toolkit.planning.recipe import Recipe
+from toolkit.planning.roofline import rates_of
+from toolkit.planning.rows import Rows
 from toolkit.planning.shape import Shape
 from toolkit.planning.suggestions import suggestions_for
 
@@ -24,6 +36,7 @@ _ORDER = (
     "rank",
     "alpha",
     "learning_rate",
+    "sharding",
     "gradient_checkpointing",
     "packing",
     "micro_batch_size",
@@ -37,7 +50,10 @@ _ORDER = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will run. `fit` is comfortable, tight or does-not-fit; `suggestions` say what would fit when it does not."""
+    """What will run. `fit` is comfortable, tight or does-not-fit; `suggestions` say what would fit when it does not.
+
+    `memory` is that of each of `gpus` devices; `estimate` the predicted time, None where nothing is known of the speed.
+    """
 
     base: str
     device: Device
@@ -47,6 +63,21 @@ class Plan:
     fit: str
     suggestions: tuple[str, ...]
     trainable_parameters: int
+    gpus: int
+    estimate: Prediction | None
+    demand: Demand
+
+    def peak_bytes_at(self, length: int) -> int:
+        """Planned peak of the same run on rows of `length` tokens, such as the longest that the data really has."""
+        value = {name: choice.value for name, choice in self.choices.items()}
+        way = measure(
+            replace(self.demand, length=length),
+            str(value["adapter"]),
+            value["gradient_checkpointing"] is True,
+            int(str(value["micro_batch_size"])),
+            str(value["sharding"]),
+        )
+        return way.memory.peak_bytes
 
     def to_json(self) -> dict[str, object]:
         """The plan as `tk/plan/1`."""
@@ -71,107 +102,98 @@ class Plan:
                 "trainable": self.trainable_parameters,
                 "trainable_share": self.trainable_parameters / total,
             },
+            "gpus": self.gpus,
+            **({"estimate": self.estimate.to_json()} if self.estimate else {}),
         }
 
 
-def make_plan(recipe: Recipe, shape: Shape, device: Device) -> Plan:
+def make_plan(
+    recipe: Recipe,
+    shape: Shape,
+    device: Device,
+    *,
+    gpus: int | None = None,
+    rows: Rows | None = None,
+    suggest: bool = True,
+) -> Plan:
     """Decide everything a recipe leaves open for a base of `shape` on `device`.
 
-    Raises InvalidInput with everything the recipe asks for that the base or the device cannot do. A run that does not
-    fit is a plan all the same, with suggestions.
+    `gpus` of the device are taken; left out, one where it suffices and else all there are. `rows` are the counted rows
+    of the data. Raises InvalidInput with everything the recipe asks for that the base or the device cannot do. A run
+    that does not fit is a plan all the same, with suggestions unless `suggest` spares the search for them.
     """
-    if problems := list(override_problems(recipe, shape, device)):
+    several = gpus if gpus is not None else device.count if recipe.train.sharding in ("ddp", "fsdp2") else 1
+    used = device.in_a_group if several > 1 else device
+    if problems := list(override_problems(recipe, shape, used, several)):
         raise InvalidInput(problems)
-    choices = fixed_choices(recipe, shape, device)
+    choices = fixed_choices(recipe, shape, used)
+    demand = _demand(recipe, shape, used, choices, several, rows)
+    chosen = best(demand)
+    if chosen.fit == "does-not-fit" and gpus is None and several == 1:
+        demand, chosen = _on_all(recipe, shape, device, choices, rows) or (demand, chosen)
+    targets = demand.targets
+    choices |= searched_choices(recipe, demand, chosen)
+    choices["loss"] = loss_choice(shape, chosen.micro_batch * demand.length)
+    return Plan(
+        base=recipe.base,
+        device=demand.device,
+        shape=shape,
+        choices={name: choices[name] for name in _ORDER},
+        memory=chosen.memory,
+        fit=chosen.fit,
+        suggestions=suggestions_for(recipe.base, demand, chosen) if suggest and chosen.fit == "does-not-fit" else (),
+        trainable_parameters=shape.adapter_parameters(recipe.adapter.rank, targets),
+        gpus=chosen.devices,
+        estimate=predict(recipe, demand, chosen),
+        demand=demand,
+    )
+
+
+def _on_all(
+    recipe: Recipe, shape: Shape, device: Device, choices: dict[str, Choice], rows: Rows | None
+) -> tuple[Demand, Fitting] | None:
+    """What all the GPUs there are would run, where they hold what one does not."""
+    shared = device.in_a_group
+    may = recipe.train.sharding == "auto" and device.count > 1
+    if not may or any(override_problems(recipe, shape, shared, device.count)):
+        return None
+    demand = _demand(recipe, shape, shared, choices, device.count, rows)
+    chosen = best(demand)
+    return (demand, chosen) if chosen.fit != "does-not-fit" else None
+
+
+def _demand(
+    recipe: Recipe, shape: Shape, device: Device, choices: dict[str, Choice], devices: int, rows: Rows | None
+) -> Demand:
     train = recipe.train
-    targets = choices["target_modules"].value
+    targets, attention = choices["target_modules"].value, str(choices["attention"].value)
     assert isinstance(targets, tuple)
-    demand = Demand(
+    packing = (train.packing,) if train.packing is not None else (False, True) if attention == "sdpa" else (False,)
+    return Demand(
         shape=shape,
         device=device,
         adapters=adapter_types(recipe, shape, device),
         checkpointing=(False, True) if train.gradient_checkpointing is None else (train.gradient_checkpointing,),
         batch_size=train.batch_size,
-        micro_batches=(train.micro_batch_size,) if train.micro_batch_size else micro_batches(train.batch_size),
+        micro_batches=(train.micro_batch_size,) if train.micro_batch_size else micro_batches(train.batch_size, devices),
         rank=recipe.adapter.rank,
         targets=targets,
         length=int(str(choices["max_length"].value)),
         dtype=str(choices["dtype"].value),
-        packing=choices["packing"].value is True,
+        packing=packing,
         optimizer=str(choices["optimizer"].value),
         dropout=recipe.adapter.dropout,
-    )
-    chosen = best(demand)
-    choices |= {
-        "adapter": _adapter(recipe, demand, chosen),
-        "gradient_checkpointing": _checkpointing(recipe, demand, chosen),
-        "micro_batch_size": _micro_batch(recipe, demand, chosen),
-        "gradient_accumulation": _accumulation(demand, chosen),
-        "loss": loss_choice(shape, chosen.micro_batch * demand.length),
-    }
-    return Plan(
-        base=recipe.base,
-        device=device,
-        shape=shape,
-        choices={name: choices[name] for name in _ORDER},
-        memory=chosen.memory,
-        fit=chosen.fit,
-        suggestions=suggestions_for(recipe.base, demand, chosen) if chosen.fit == "does-not-fit" else (),
-        trainable_parameters=shape.adapter_parameters(recipe.adapter.rank, targets),
+        attention=attention,
+        devices=devices,
+        shardings=_shardings(recipe, choices, devices),
+        rates=rates_of(device),
+        rows=rows,
     )
 
 
-def _adapter(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
-    shape, device = demand.shape, demand.device
-    if recipe.adapter.type != "auto":
-        return Choice(chosen.adapter, ASKED)
-    weights = sum(weight_bytes(shape, "lora", demand.dtype))
-    need = f"{billions(shape.parameters)} parameters in {demand.dtype} need {gib(weights)}"
-    usable = f"{gib(device.usable_bytes)} are usable on {device.name}"
-    if chosen.adapter == "lora":
-        if chosen.fit == "does-not-fit":
-            return Choice("lora", f"{need}, {usable}; QLoRA is not available there")
-        return Choice("lora", f"{need} and a step {gib(chosen.memory.peak_bytes)}, {usable}")
-    if shape.quantization == "bitsandbytes":
-        return Choice("qlora", "the base is stored in bitsandbytes' 4 or 8 bits")
-    quantised = gib(sum(weight_bytes(shape, "qlora", demand.dtype)))
-    least = min(
-        measure(demand, "lora", flag, demand.micro_batches[-1]).memory.peak_bytes for flag in demand.checkpointing
-    )
-    why = f"{need} and a LoRA step at least {gib(least)}, {usable}; in 4 bits (NF4) the weights need {quantised}"
-    if shape.fused_expert_parameters:
-        why += f", as bitsandbytes leaves {billions(shape.fused_expert_parameters)} of routed experts in 16 bits"
-    return Choice("qlora", why)
-
-
-def _checkpointing(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
-    if recipe.train.gradient_checkpointing is not None:
-        return Choice(chosen.checkpointing, ASKED)
-    if not chosen.checkpointing:
-        return Choice(False, "activations fit without recomputing them, which would take a fifth to a third longer")
-    without = measure(demand, chosen.adapter, False, chosen.micro_batch)
-    why = f"without it a micro-batch of {chosen.micro_batch} takes {gib(without.memory.peak_bytes)} instead of "
-    return Choice(True, why + gib(chosen.memory.peak_bytes))
-
-
-def _micro_batch(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
-    if recipe.train.micro_batch_size is not None:
-        return Choice(chosen.micro_batch, ASKED)
-    if chosen.fit == "does-not-fit":
-        return Choice(chosen.micro_batch, "the smallest, and even that does not fit")
-    if chosen.micro_batch == demand.micro_batches[0]:
-        all_of_it = chosen.micro_batch == demand.batch_size
-        limit = "all of batch_size" if all_of_it else "the largest divisor of batch_size up to 16"
-        return Choice(chosen.micro_batch, f"{limit}; {chosen.micro_batch} x {demand.length} tokens fit")
-    larger = demand.micro_batches[demand.micro_batches.index(chosen.micro_batch) - 1]
-    more = gib(measure(demand, chosen.adapter, chosen.checkpointing, larger).memory.peak_bytes)
-    why = f"the largest divisor of batch_size that fits: {larger} would take {more} before reserves"
-    accelerated = demand.device.kind != "cpu" and len(demand.checkpointing) > 1
-    if accelerated and not chosen.checkpointing and chosen.micro_batch * demand.length >= BUSY_TOKENS:
-        why += f"; {chosen.micro_batch * demand.length} tokens keep the device busy without recomputation"
-    return Choice(chosen.micro_batch, why)
-
-
-def _accumulation(demand: Demand, chosen: Fitting) -> Choice:
-    steps = demand.batch_size // chosen.micro_batch
-    return Choice(steps, f"batch_size {demand.batch_size} in micro-batches of {chosen.micro_batch}")
+def _shardings(recipe: Recipe, choices: dict[str, Choice], devices: int) -> tuple[str, ...]:
+    if devices == 1:
+        return ("none",)
+    if recipe.train.sharding != "auto":
+        return (recipe.train.sharding,)
+    return ("ddp",) if needs_bitsandbytes(str(choices["optimizer"].value)) else ("ddp", "fsdp2")

@@ -14,6 +14,7 @@ from toolkit.planning.bases import known_shape
 from toolkit.planning.gpu import Device
 from toolkit.planning.plan import Plan, make_plan
 from toolkit.planning.recipe import Recipe
+from toolkit.planning.rows import rows_of
 from toolkit.planning.shape import Shape, read_shape
 
 
@@ -32,18 +33,23 @@ def prepare(
     access: Access,
     manner: Manner = PLAINLY,
     *,
+    gpus: int | None = None,
     read: Callable[[Snapshot], Shape] | None = None,
 ) -> Prepared:
-    """Examine a recipe's base for its use and plan the run. Reads papers and configurations, never weights.
-
-    `read` gives the base's shape where it is not `shape_of` that does.
-    """
+    """Examine a recipe's base for its use and plan the run on `gpus` of the device. Reads papers and configurations
+    and counts the rows of a local file; never weights. `read` gives the base's shape where it is not `shape_of` that
+    does."""
     examination = examine(recipe.base, recipe.judged_use(), access, manner)
-    return Prepared(recipe, examination, make_plan(recipe, (read or shape_of)(examination.snapshot), device))
+    shape = (read or shape_of)(examination.snapshot)
+    return Prepared(recipe, examination, make_plan(recipe, shape, device, gpus=gpus, rows=rows_of(recipe)))
 
 
 def require_fit(plan: Plan, where: str) -> None:
-    """Raise TkError, saying what would fit, for a plan that does not."""
+    """Raise TkError for a plan that does not fit, saying what would, and for one of several GPUs, which `tk finetune`
+    does not start yet."""
+    if plan.gpus > 1:
+        text = f"the plan takes {plan.gpus} GPUs ({plan.choices['sharding'].value}); tk finetune trains on one"
+        raise TkError(text, where=where, hint="name a smaller base, a shorter max_length or a GPU that holds it alone")
     if plan.fit == "does-not-fit":
         hint = "; or ".join(plan.suggestions) or None
         raise TkError(f"{plan.base} does not fit on {plan.device.name} this way", where=where, hint=hint)

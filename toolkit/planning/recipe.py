@@ -22,6 +22,8 @@ from toolkit.licensing.vocabulary import vocabulary
 METHODS = ("sft",)
 FORMATS = ("auto", "messages", "prompt-completion", "alpaca", "sharegpt", "text")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+ATTENTIONS = ("auto", "sdpa", "flash_attention_2")
+SHARDINGS = ("auto", "none", "ddp", "fsdp2")
 SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 
 
@@ -65,6 +67,8 @@ class TrainSettings:
     gradient_checkpointing: bool | None = None
     packing: bool | None = None
     optimizer: str | None = None
+    attention: str = "auto"
+    sharding: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,9 @@ def recipe_shape() -> Record:
             "alpha": Key(count, "LoRA alpha; twice the rank when left out"),
             "dropout": Key(Number(minimum=0, maximum=0.9), "LoRA dropout", default=0.0),
             "target_modules": Key(
-                ListOf(Text()), "Module names that get an adapter; all linear matrices when left out"
+                ListOf(Text()),
+                "Modules that get an adapter, by name; all linear matrices when left out. "
+                "Of a mixture of experts also attention, shared_experts, experts, router",
             ),
         },
         AdapterSettings,
@@ -196,8 +202,12 @@ def recipe_shape() -> Record:
             "weight_decay": Key(share, default=0.0),
             "dtype": Key(Text(DTYPES), "Number format of the base", default="auto"),
             "gradient_checkpointing": Key(Flag(), "Recompute activations; when it is needed to fit, if left out"),
-            "packing": Key(Flag(), "Put several rows into one sequence"),
+            "packing": Key(Flag(), "Put several rows into one sequence; where it saves time, if left out"),
             "optimizer": Key(Text(), "Optimiser as transformers names it"),
+            "attention": Key(Text(ATTENTIONS), "Attention as transformers names it", default="auto"),
+            "sharding": Key(
+                Text(SHARDINGS), "Several GPUs: a copy on each (ddp) or parameters sharded (fsdp2)", default="auto"
+            ),
         },
         TrainSettings,
         renamed=_RENAMED_TRAIN,
@@ -248,6 +258,7 @@ _RENAMED_TRAIN = {
     "lr": "learning_rate",
     "torch_dtype": "dtype",
     "optim": "optimizer",
+    "attn_implementation": "attention",
 }  # names of transformers, TRL, axolotl and LLaMA-Factory
 
 

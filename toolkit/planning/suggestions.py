@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from toolkit.planning.bases import KnownBase, siblings
-from toolkit.planning.choices import can_quantise
+from toolkit.planning.choices import can_quantise, needs_bitsandbytes
 from toolkit.planning.fitting import Demand, Fitting, best, longest, micro_batches, smallest
 from toolkit.planning.gpu import cards, gib
 from toolkit.planning.memory import needed_bytes
+from toolkit.planning.sharding import gathered_bytes
 
 _NAMES = {"lora": "LoRA", "qlora": "QLoRA"}
+_MOST_GPUS = 64
+_GROUPED_KINDS = ("cuda", "rocm", "npu")
 
 
 def suggestions_for(base: str, demand: Demand, chosen: Fitting) -> tuple[str, ...]:
@@ -20,10 +23,11 @@ def suggestions_for(base: str, demand: Demand, chosen: Fitting) -> tuple[str, ..
     found = [
         *_less_asked(demand, chosen),
         *_shorter(demand),
+        *_more_gpus(demand),
         *_larger_gpu(demand),
         *_smaller_base(base, demand),
     ]
-    return tuple(found) or ("nothing that one device can do: this base needs several, which tk does not plan for yet",)
+    return tuple(found) or (_nothing(demand),)
 
 
 def _less_asked(demand: Demand, chosen: Fitting) -> Iterator[str]:
@@ -55,6 +59,30 @@ def _shorter(demand: Demand) -> Iterator[str]:
         yield f"max_length: {length} instead of {demand.length} takes {gib(way.memory.peak_bytes)} ({way.fit})"
 
 
+def _more_gpus(demand: Demand) -> Iterator[str]:
+    """The fewest GPUs of this kind that hold the run together, its parameters sharded."""
+    device = demand.device
+    together = device.kind in _GROUPED_KINDS and not (device.visible or "").startswith("MIG-")
+    if not together or needs_bitsandbytes(demand.optimizer):
+        return
+    counts = [count for count in range(2, _MOST_GPUS + 1) if demand.batch_size % count == 0 and count > demand.devices]
+    for count in counts:
+        sizes = micro_batches(demand.batch_size, count)
+        way = smallest(replace(demand, devices=count, shardings=("fsdp2",), micro_batches=sizes))
+        if way.fit != "does-not-fit":
+            each = f"{gib(way.memory.peak_bytes)} of each ({way.fit})"
+            yield f"{count} x {device.name} take {each} with FSDP2 and {_NAMES[way.adapter]} (--gpus {count})"
+            return
+
+
+def _nothing(demand: Demand) -> str:
+    layer = max(gathered_bytes(demand.shape, adapter, demand.dtype, 0)[1] for adapter in demand.adapters)
+    return (
+        f"nothing that tk can plan: no card of the table nor up to {_MOST_GPUS} GPUs of this kind hold it "
+        f"(one layer alone takes {gib(layer)}); name a smaller base"
+    )
+
+
 def _larger_gpu(demand: Demand) -> Iterator[str]:
     """For each adapter the smallest card of the table that it fits comfortably, NVIDIA's before others."""
     # A CPU plan is in float32; a card of the table would train in 16 bits.
@@ -63,7 +91,9 @@ def _larger_gpu(demand: Demand) -> Iterator[str]:
     for adapter in demand.adapters:
         for card in sorted(cards(), key=lambda card: (card.kind != "cuda", card.usable_gib)):
             device = card.device("gpus.csv")
-            tried = replace(demand, device=device, adapters=(adapter,), dtype=dtype)
+            sizes = micro_batches(demand.batch_size)
+            tried = replace(demand, device=device, adapters=(adapter,), dtype=dtype, devices=1, shardings=("none",))
+            tried = tried if demand.devices == 1 else replace(tried, micro_batches=sizes)
             odd = not card.bf16 or card.kind == "mps" or "modified" in card.name
             if odd or (adapter == "qlora" and not can_quantise(device)):
                 continue
@@ -85,10 +115,29 @@ def _smaller_base(base: str, demand: Demand) -> Iterator[str]:
         length = min(demand.length, sibling.shape.max_positions)
         way = best(replace(demand, shape=sibling.shape, targets=targets, length=length))
         if way.fit != "does-not-fit":
-            yield f"{_nearest(base, sibling)} takes {gib(way.memory.peak_bytes)} with {_NAMES[way.adapter]} ({way.fit})"
+            name = _nearest(base, demand.length, sibling)
+            size = f"{gib(way.memory.peak_bytes)} with {_NAMES[way.adapter]} ({way.fit})"
+            yield f"{name} ({terms_of(name)}) takes {size}"
             return
 
 
-def _nearest(base: str, sibling: KnownBase) -> str:
-    """Of the ids that share a shape, the one most like the base's: Instruct for Instruct, Coder for Coder."""
-    return max(sibling.ids, key=lambda name: difflib.SequenceMatcher(None, base.lower(), name.lower()).ratio())
+def terms_of(name: str) -> str:
+    """The licence that the catalogue gives for a hub id, by name."""
+    from toolkit.licensing.library import library
+
+    found = library().catalogued(name)
+    return " or ".join(match.head.name for match in found) or "its licence is not in the catalogue"
+
+
+def _nearest(base: str, length: int, sibling: KnownBase) -> str:
+    """Of the ids of one size that take rows of `length`, the one most like the base's: Instruct for Instruct, Coder
+    for Coder."""
+    same = [sibling, *siblings(sibling.ids[0])]
+    enough = min(length, sibling.shape.max_positions)
+    names = [
+        name
+        for other in same
+        if other.parameters == sibling.parameters and other.shape.max_positions >= enough
+        for name in other.ids
+    ]
+    return max(names, key=lambda name: difflib.SequenceMatcher(None, base.lower(), name.lower()).ratio())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +17,7 @@ from toolkit.files.schema import did_you_mean
 from toolkit.release.facts import Facts
 from toolkit.release.record import entries_of, text
 from toolkit.release.terms import NamedTerms
+from toolkit.release.texts import text_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,13 @@ def copies_of(facts: Facts, run_folder: Path, license_files: Mapping[str, Path])
             copies[path] = Copy(path, terms_id, _public(work, facts), kind, content)
     for terms_id, given in license_files.items():
         _refuse_needless(terms_id, facts, copies.values())
+        content = _given(terms_id, given)
+        for path in [path for path, copy in copies.items() if copy.kind == "license" and copy.terms_id == terms_id]:
+            # What came with the base was not the licence's text. It stays, under no licence's name.
+            kept = _free(f"LICENSES/{terms_id}-as-received.txt", copies)
+            copies[kept] = replace(copies.pop(path), path=kept, terms_id=None)
         path = _free(_place("license", terms_id, given), copies)
-        copies[path] = Copy(path, terms_id, "named at release", "license", _given(terms_id, given))
+        copies[path] = Copy(path, terms_id, "named at release", "license", content)
     return tuple(copies.values())
 
 
@@ -96,6 +102,8 @@ def _given(terms_id: str, path: Path) -> bytes:
         raise InvalidInput([Problem(terms_id, f"its text cannot be read: {error.strerror}", str(path))]) from error
     if not content.strip():
         raise InvalidInput([Problem(terms_id, "its text is empty", str(path))])
+    if wrong := text_problem(terms_id, content):
+        raise InvalidInput([Problem(terms_id, f"this file {wrong}", str(path))])
     return content
 
 
@@ -105,7 +113,7 @@ def _refuse_needless(terms_id: str, facts: Facts, copies: Iterable[Copy]) -> Non
         listed = ", ".join(known) or "none"
         message = f"is no licence of this release{did_you_mean(terms_id, known)}; it has {listed}"
         raise InvalidInput([Problem(terms_id, message)])
-    if (copy := text_of(copies, terms_id)) is not None:
+    if (copy := text_of(copies, terms_id)) is not None and not text_problem(terms_id, copy.content):
         raise InvalidInput(
             [Problem(terms_id, f"{copy.work} came with its own copy, which is the one to pass on; name no other")]
         )

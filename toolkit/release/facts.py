@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from toolkit.errors import InvalidInput, Problem
 from toolkit.files.digests import sha256_json
+from toolkit.licensing.planned import breaks_naming
 from toolkit.release.record import Record, at, entries_of, mapping, text, whole
 from toolkit.release.terms import NamedTerms, declared, named, unknown
 
@@ -139,7 +140,7 @@ def facts_of(record: Record, name: str | None = None) -> Facts:
             terms=spdx.get(str(entry["license"])) or named(str(entry["license"])),
             clause=text(entry, "clause") or "",
             text=text(entry, "text") or "",
-            value=text(entry, "value"),
+            value=_filled(text(entry, "value"), str(entry["license"]), effective),
             check=str(entry["check"]),
         )
         for entry in entries_of(record, "verdict.obligations")
@@ -261,9 +262,15 @@ def _default_name(record: Record, obligations: tuple[Obligation, ...]) -> str:
     output = text(record, "recipe.resolved.output") or text(record, "recipe.path") or str(at(record, "id"))
     name = re.sub(r"\.ya?ml\Z", "", PurePosixPath(output.rstrip("/")).name) or "adapter"
     for owed in obligations:
-        if owed.id == "name-prefix" and owed.value and not name.startswith(owed.value):
-            name = f"{owed.value}-{name}".replace(" ", "-") if " " not in owed.value else f"{owed.value} {name}"
+        if owed.id == "name-prefix" and owed.value and breaks_naming(name, owed.id, owed.value):
+            name = f"{owed.value.replace(' ', '-')}-{name}"  # a hub name has no spaces
     return name
+
+
+def _filled(value: str | None, license_: str, effective: tuple[Effective, ...]) -> str | None:
+    """A notice with the names in it for which its licence leaves a blank (the Open Data Commons write DATABASE NAME)."""
+    names = [item.work for item in effective if item.role == "dataset" and item.terms.id == license_]
+    return value.replace("DATABASE NAME", " and ".join(names)) if value and names else value
 
 
 def _moment(record: Record, path: str) -> datetime:

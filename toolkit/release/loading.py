@@ -8,7 +8,7 @@ from toolkit.release.record import at, mapping, text
 
 
 def how_to_load(facts: Facts) -> tuple[Block, ...]:
-    """The section on loading: PEFT over the pinned base, in four bits where it was trained so."""
+    """The section on loading: PEFT over the pinned base, in four bits where it was trained so and PEFT can."""
     blocks: list[Block] = [Heading("How to load"), Listing("python", loading_code(facts))]
     if not facts.base.is_hub and not facts.base.name.startswith("embedded:"):
         blocks.append(
@@ -21,7 +21,11 @@ def how_to_load(facts: Facts) -> tuple[Block, ...]:
 
 def loading_code(facts: Facts) -> str:
     """Python that loads the base at its revision, then the adapter over it. The release is the current folder."""
-    name, four_bits = facts.base.name, str(at(facts.record, "adapter.type")) == "qlora"
+    name = facts.base.name
+    # PEFT adapts parameters by name (dense layers and experts of a mixture) only where they are not quantised.
+    targets = at(facts.record, "adapter.target_modules")
+    by_parameter = isinstance(targets, list | tuple) and any("." in str(target) for target in targets)
+    four_bits = str(at(facts.record, "adapter.type")) == "qlora" and not by_parameter
     quantised = ", BitsAndBytesConfig" if four_bits else ""
     imports = ["from peft import PeftModel", f"from transformers import AutoModelForCausalLM, AutoTokenizer{quantised}"]
     arguments = ["base_model"]

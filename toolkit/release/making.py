@@ -124,6 +124,9 @@ def _cost(facts: Facts) -> list[tuple[Line, ...]]:
             said += f" ({_gib(before)} of it before training began)"
         if planned := whole(record, "metrics.planned_peak_bytes"):
             said += f", {_gib(planned)} planned"
+        if (error := number(record, "memory.error_percent")) is not None:
+            longest = whole(record, "memory.longest_row_tokens")
+            said += f"; against the plan for rows of {longest} tokens, the longest there were: {error:+.1f} %"
         rows.append((line("Peak memory"), line(said)))
     if flops := number(record, "metrics.flops"):
         share = f"{flops / _EU_THIRD_FLOP:.1e} of a third of 1e23 FLOP, the EU's indicative threshold for modifiers"

@@ -11,6 +11,7 @@ from toolkit.licensing.planned import breaks_naming
 from toolkit.release.copies import Copy, text_of
 from toolkit.release.facts import Facts, Obligation
 from toolkit.release.record import entries_of, text
+from toolkit.release.texts import text_problem
 
 SCHEMA = "tk/obligations/1"
 FILE = "obligations.json"
@@ -133,6 +134,8 @@ def _own_part(owed: Obligation, facts: Facts, copies: tuple[Copy, ...]) -> tuple
             nameless = next((copy.path for copy in copies if copy.kind == "license" and copy.terms_id is None), None)
             had = f"has a text that was not recognised as it ({nameless})" if nameless else "came without its text"
             return (), f"{facts.base.name} {had}{source}: --license-file {owed.terms.id}=PATH"
+        if copy.content and (wrong := text_problem(owed.terms.id, copy.content)):
+            return (), f"the text of {copy.work} {wrong}: --license-file {owed.terms.id}=PATH"
         evidence.append(copy.path)
     if owed.id in IN_NOTICE or (owed.value and owed.id not in _KNOWN):
         evidence.append(NOTICE)

@@ -23,6 +23,7 @@ from toolkit.release.obligations import (
 from toolkit.release.provenance import FILE as PROVENANCE
 from toolkit.release.record import at, entries_of, is_inside, text
 from toolkit.release.terms import named
+from toolkit.release.texts import text_problem
 
 _PARAMETERS = "predicate.buildDefinition.internalParameters"
 
@@ -78,10 +79,15 @@ def _entry(folder: Path, entry: Mapping[str, object]) -> Iterator[tuple[str, str
             yield FILE, f"{label} points to {file or 'nothing'}, which is missing"
         elif _digest(folder / file) != text(item, "sha256"):
             yield file, f"is not the file by which {label} was fulfilled: its SHA-256 differs"
-    if text(entry, "id") in NEEDS_TEXT and not any(
-        (text(item, "file") or "").startswith("LICENSES/") for item in evidence
-    ):
-        yield FILE, f"{label} has no licence text"
+    if text(entry, "id") in NEEDS_TEXT:
+        texts = [file for item in evidence if (file := text(item, "file") or "").startswith("LICENSES/")]
+        if not texts:
+            yield FILE, f"{label} has no licence text"
+        for file in texts:
+            if is_inside(file) and (folder / file).is_file():
+                content = (folder / file).read_bytes()
+                if wrong := text_problem(text(entry, "license") or "", content):
+                    yield file, f"{wrong}, and {label} asks for it"
 
 
 def _strings(folder: Path, owed: tuple[Obligation, ...]) -> Iterator[tuple[str, str]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import TkError
 from toolkit.files.atomic import staged_folder, write_json
+from toolkit.training.expert_adapters import use_these_layers
+from toolkit.training.experts import use_these_experts
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from toolkit.training.settings import Settings
@@ -22,32 +26,52 @@ CONFIG = "adapter_config.json"
 def add_adapter(model: PreTrainedModel, settings: Settings) -> PeftModel:
     """Wrap `model` with a LoRA adapter, initialised from the seed.
 
-    Raises TkError when a target names no linear module of the base, or when PEFT would put it on the experts or the
-    router of a mixture-of-experts base instead of the module that bears the name.
+    A target is the end of the path of a linear module; with a dot in it, it may also be of a fused parameter of a
+    mixture of experts (`experts.down_proj`) or of its router (`mlp.gate`). Raises TkError when a target names nothing
+    of the base, or when PEFT would put it on the routed experts instead of the module that bears the name.
     """
     import torch
     from peft import LoraConfig, get_peft_model
 
     _check_targets(model, settings.targets)
     torch.manual_seed(settings.seed)
+    parameters = _parameters(settings.targets)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=list(settings.targets),
+        target_modules=[target for target in settings.targets if "." not in target],
+        target_parameters=list(parameters) or None,
         bias="none",
         task_type="CAUSAL_LM",
     )
+    _prepare(model, config)
     adapted = get_peft_model(model, config)
-    if moved := getattr(config, "target_parameters", None):
+    if moved := set(getattr(config, "target_parameters", None) or ()) - set(parameters):
         # PEFT reads the pre-fusion names gate_proj, up_proj, down_proj of a mixture of experts as its routed experts.
         raise TkError(
             f"PEFT puts these targets on the routed experts of {model.config.model_type} ({', '.join(sorted(moved))})",
             where="adapter.target_modules",
-            hint="leave gate_proj, up_proj and down_proj out; the attention matrices can be adapted",
+            hint="write mlp.up_proj, shared_experts.up_proj or experts for what is meant",
         )
     to_float32(adapted)
     return adapted
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """`model`, quantised or not, with the adapter that `save_adapter` wrote to `folder`."""
+    from peft import LoraConfig, PeftModel
+
+    config = LoraConfig.from_pretrained(str(folder))
+    _prepare(model, config)
+    return PeftModel.from_pretrained(model, str(folder), config=config)
+
+
+def _prepare(model: PreTrainedModel, config: LoraConfig) -> None:
+    """Make PEFT and the model ready for adapters on parameters."""
+    use_these_layers(config)
+    if any(name.startswith("experts.") for name in config.target_parameters or ()):
+        use_these_experts(model)
 
 
 def to_float32(model: PeftModel) -> None:
@@ -63,11 +87,19 @@ def trainable_parameters(model: PeftModel) -> int:
 
 
 def adapted_modules(model: PeftModel) -> tuple[str, ...]:
-    """Full names of the modules that carry an adapter, in the base's own naming, sorted."""
-    prefix, marker = "base_model.model.", ".lora_A."
-    return tuple(
-        sorted({name.split(marker)[0].removeprefix(prefix) for name, _ in model.named_parameters() if marker in name})
-    )
+    """Full names of the modules (of fused experts and routers: the parameters) that carry an adapter, sorted."""
+    prefix = "base_model.model."
+    found = set()
+    for name, module in model.named_modules():
+        if getattr(module, "lora_A", None):
+            parameter = getattr(module, "parameter_name", "")
+            found.add(f"{name.replace('.base_layer', '').removeprefix(prefix)}.{parameter}".rstrip("."))
+    return tuple(sorted(found))
+
+
+def counts(names: Iterable[str]) -> dict[str, int]:
+    """How many layers have an adapter on each kind of matrix; `names` as `adapted_modules` gives them."""
+    return dict(Counter(name.partition(".layers.")[2].partition(".")[2] for name in names))
 
 
 def save_adapter(
@@ -86,18 +118,24 @@ def save_adapter(
         tokenizer.save_pretrained(str(staging))
         (staging / "README.md").unlink(missing_ok=True)
         written = json.loads((staging / CONFIG).read_text(encoding="utf-8"))
-        written["target_modules"] = sorted(written["target_modules"])  # a set: its order differs from run to run
+        for name in ("target_modules", "target_parameters"):  # sets: their order differs from run to run
+            written[name] = sorted(written[name]) if written.get(name) else written.get(name)
         write_json(staging / CONFIG, written)
         (staging / WEIGHTS).chmod((staging / CONFIG).stat().st_mode)  # safetensors makes it readable by the owner alone
+
+
+def _parameters(targets: Iterable[str]) -> tuple[str, ...]:
+    """What PEFT's `target_parameters` must say for the targets that it would not find by a module's name."""
+    return tuple(target if target.startswith("experts.") else f"{target}.weight" for target in targets if "." in target)
 
 
 def _check_targets(model: PreTrainedModel, targets: tuple[str, ...]) -> None:
     import torch
 
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    missing = [
-        target for target in targets if not any(name == target or name.endswith(f".{target}") for name in linear)
-    ]
+    parameters = [name for name, _ in model.named_parameters()]
+    missing = [target for target in targets if "." not in target and not _ends(linear, target)]
+    missing += [name for name in _parameters(targets) if not _ends(parameters, name)]
     if missing or not targets:
         known = sorted({name.rsplit(".", 1)[-1] for name in linear if name.rsplit(".", 1)[-1] != "lm_head"})
         named = ", ".join(missing) or "no target at all"
@@ -108,3 +146,7 @@ def _check_targets(model: PreTrainedModel, targets: tuple[str, ...]) -> None:
         raise TkError(
             "an adapter on lm_head is ignored by the trainer", where="adapter.target_modules", hint="leave it out"
         )
+
+
+def _ends(names: Iterable[str], target: str) -> bool:
+    return any(name == target or name.endswith(f".{target}") for name in names)

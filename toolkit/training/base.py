@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import TkError
+from toolkit.training.expert_weights import with_experts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,7 +42,7 @@ def load_base(
     attention: str = "sdpa",
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """The base model, frozen weights in `dtype`; in NF4 with double quantisation when `quantise`.
+    """The base model, frozen weights in `dtype`; in NF4 with double quantisation, routed experts too, when `quantise`.
 
     `device` is a torch device type. Raises TkError when the folder has no safetensors, needs remote code that the
     recipe does not allow, or names an architecture that transformers does not know.
@@ -54,7 +56,8 @@ def load_base(
         )
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
     if quantise:
-        options["quantization_config"] = four_bit(compute_dtype(dtype, device))
+        wanted = four_bit(compute_dtype(dtype, device))
+        options["quantization_config"] = wanted if _is_stored_quantised(folder) else with_experts(wanted)
     if device != "cpu":
         options["device_map"] = {"": 0 if device in ("cuda", "npu") else device}
     try:
@@ -69,6 +72,12 @@ def load_base(
     if quantise and device == "cpu":
         _keep_four_bits_as_they_are(model)
     return model
+
+
+def _is_stored_quantised(folder: Path) -> bool:
+    """Whether the weights are quantised already; then they are taken as they are, and so are experts in 16 bits."""
+    config = folder / "config.json"
+    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("quantization_config") is not None
 
 
 def compute_dtype(dtype: str, device: str) -> str:

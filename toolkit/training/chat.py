@@ -58,8 +58,8 @@ def load_chat(run: Path, base: Path, record: Mapping[str, Any]) -> Chat:
     _check_base(base, record)
     with environment.quiet_libraries(Path(os.devnull)):  # a finished run is only read
         import torch
-        from peft import PeftModel
 
+        from toolkit.training.adapters import load_adapter
         from toolkit.training.base import align_tokens, load_base, load_tokenizer
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -69,7 +69,7 @@ def load_chat(run: Path, base: Path, record: Mapping[str, Any]) -> Chat:
         quantise = record["adapter"]["type"] == "qlora"
         model = load_base(base, dtype=dtype, device=device, quantise=quantise, trust_remote_code=trust)
         stops = align_tokens(model, tokenizer, None)
-        adapted = PeftModel.from_pretrained(model, str(run / "adapter"))
+        adapted = load_adapter(model, run / "adapter")
         adapted.eval()
     return Chat(adapted, tokenizer, stops)
 

@@ -27,9 +27,11 @@ _RECORDED = (
 )
 
 
-def prepare() -> None:
+def prepare(gpu: str | None = None) -> None:
     """Set what libraries read when they are imported; call it before the first heavy import.
 
+    `gpu` is the one the run was planned for, as CUDA_VISIBLE_DEVICES names it: nothing else may be in sight, or
+    Trainer would split each batch over all of them.
     Raises TkError under a launcher of several processes, which is not supported: it would train the same rows twice.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -38,6 +40,8 @@ def prepare() -> None:
         )
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     for name, value in (
         # Threads that spin while they wait stall each other as soon as anything else wants a core: on two busy cores a
         # run of 13 seconds took more than 300.
@@ -45,7 +49,7 @@ def prepare() -> None:
         ("TOKENIZERS_PARALLELISM", "true"),  # no process is forked after tokenising, so threads are safe
         ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
         ("BITSANDBYTES_NOWELCOME", "1"),
-        ("CUDA_VISIBLE_DEVICES", "0"),  # with two or more in sight, Trainer would split each batch over them
+        ("CUDA_VISIBLE_DEVICES", "0"),
         ("PYTORCH_ALLOC_CONF", "expandable_segments:True"),
     ):
         os.environ.setdefault(name, value)
@@ -101,6 +105,16 @@ def hardware(device: str, name: str) -> dict[str, object]:
         facts["device_memory_bytes"] = torch.cuda.get_device_properties(0).total_memory
         facts["cuda"] = torch.version.cuda or torch.version.hip
     return facts
+
+
+def import_trainer() -> None:
+    """Import what training imports, so that the memory of libraries is not taken for that of the run."""
+    import datasets
+    import peft
+    import trl
+
+    for library, name in ((datasets, "Dataset"), (peft, "get_peft_model"), (trl, "SFTTrainer"), (trl, "SFTConfig")):
+        getattr(library, name)  # trl imports what is asked for
 
 
 class PeakMemory:

@@ -51,7 +51,7 @@ def build_record(
     facts: Facts,
 ) -> dict[str, object]:
     """The record of a finished run (schema `tk/run/1`). `papers` are the verdict and the permit as JSON."""
-    flops, formula = training_flops(plan.shape, settings, trained, encoded.loss_tokens, facts.trainable_parameters)
+    flops, formula = training_flops(plan.shape, settings, trained, encoded.loss_tokens)
     source = data.source
     record: dict[str, object] = {
         "schema": "tk/run/1",
@@ -116,6 +116,7 @@ def build_record(
             "flops_formula": formula,
             "resumed_from_step": trained.resumed_from,
         },
+        "memory": memory_facts(plan, encoded, facts.peak_memory_bytes - facts.baseline_memory_bytes),
         "notes": list(facts.notes),
     }
     if data.held_out_source is not None:
@@ -140,9 +141,26 @@ def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, afte
     }
 
 
-def training_flops(
-    shape: Any, settings: Settings, trained: Trained, loss_tokens: int, adapter_parameters: int
-) -> tuple[float, str]:
+def memory_facts(plan: Any, encoded: Encoded, measured_bytes: int) -> dict[str, object]:
+    """Planned and measured peak side by side, the plan's once for rows of max_length and once for the longest row that
+    there was. The latter is what was measured, so `error_percent` compares the two: above zero where more was needed.
+
+    `measured_bytes` leave out what the process held before the base was loaded (on a CPU: Python and its libraries).
+    What is resident includes the evaluation and what libraries keep for themselves; a plan counts a step's tensors.
+    """
+    longest = max(map(len, encoded.input_ids))
+    planned = plan.peak_bytes_at(longest)
+    return {
+        "planned_peak_bytes": plan.memory.peak_bytes,
+        "longest_row_tokens": longest,
+        "planned_peak_bytes_of_longest_row": planned,
+        "measured_peak_bytes": measured_bytes,
+        "measured": "allocated" if plan.device.kind in ("cuda", "rocm") else "resident",
+        "error_percent": round(100 * (measured_bytes / planned - 1), 2),
+    }
+
+
+def training_flops(shape: Any, settings: Settings, trained: Trained, loss_tokens: int) -> tuple[float, str]:
     """Floating-point operations of the matrix products of training, and the formula as words.
 
     A product costs 2 operations a weight and token forwards and 2 backwards for the input's gradient; frozen weights
@@ -155,9 +173,11 @@ def training_flops(
     passes = 6 if settings.checkpointing else 4
     scored = loss_tokens * trained.epochs
     head = shape.vocab * shape.hidden
-    flops = passes * weights * trained.tokens + 4.0 * head * scored + 6.0 * adapter_parameters * trained.tokens
+    adapter = shape.active_adapter_parameters(settings.rank, settings.targets)
+    flops = passes * weights * trained.tokens + 4.0 * head * scored + 6.0 * adapter * trained.tokens
     formula = (
-        f"{passes} x active matrix weights x tokens + 4 x head weights x loss tokens + 6 x adapter weights x tokens"
+        f"{passes} x active matrix weights x tokens + 4 x head weights x loss tokens + "
+        "6 x active adapter weights x tokens"
     )
     return float(flops), formula
 

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from toolkit.errors import TkError
 from toolkit.files.atomic import unwritable
 from toolkit.files.digests import FileDigest, sha256_file, sha256_json
+from toolkit.licensing.library import library
+from toolkit.models.license_files import kind_of, license_texts
 from toolkit.planning.gate import Permit
+from toolkit.planning.prepare import require_fit
 from toolkit.planning.recipe import Recipe
 from toolkit.release.record import write_record
 from toolkit.training import environment
@@ -47,10 +50,7 @@ def finetune(
     or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C.
     """
     _check_papers(permit, recipe, verdict)
-    if plan.fit == "does-not-fit":
-        raise TkError(
-            f"the plan does not fit on {plan.device.name}", where=recipe.path, hint="; ".join(plan.suggestions) or None
-        )
+    require_fit(plan, recipe.path)
     started, begun = _now(), time.monotonic()
     run = _open_run(Path(recipe.output), overwrite=overwrite)
     environment.prepare()
@@ -87,6 +87,7 @@ def finetune(
         _clear(run, overwrite=overwrite)
         checkpoint = resumable(run / "checkpoints", _identity(recipe, plan, base_files, data.source.sha256))
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
+        environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
         model = base.load_base(
@@ -113,7 +114,9 @@ def finetune(
         if held_out.rows:
             with adapted.disable_adapter():  # the base itself, not an untrained adapter
                 before = judge("before")
-        say(Event("train", f"training {trainable:,} parameters"))
+        modules = adapters.adapted_modules(adapted)
+        kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
+        say(Event("train", f"training {trainable:,} parameters ({kinds})"))
         trained = sft.train(adapted, tokenizer, encoded, settings, run, progress, checkpoint)
         after = judge("after") if held_out.rows else None
 
@@ -129,7 +132,7 @@ def finetune(
             base_parameters=parameters,
             licenses=_copy_licenses(snapshot, verdict.to_json(), run),
             adapter_files=record.digests_of(run / "adapter", "adapter"),
-            adapted_modules=adapters.adapted_modules(adapted),
+            adapted_modules=modules,
             trainable_parameters=trainable,
             peak_memory_bytes=peak_bytes,
             baseline_memory_bytes=peak.baseline,
@@ -198,9 +201,13 @@ def _identity(recipe: Recipe, plan: Plan, base: dict[str, FileDigest], data: str
 
 
 def _copy_licenses(snapshot: Snapshot, verdict: dict[str, Any], run: Path) -> list[dict[str, str]]:
-    """Copy the base's licence, notice and policy files into the run, so that a release years later still has them."""
+    """Copy the base's licence, notice and policy files into the run, so that a release years later still has them.
+
+    A file is of the licence that its words are; one that nobody recognises is taken for the base's own.
+    """
     terms = next((item["id"] for item in verdict["effective_licenses"] if item["from"] == snapshot.id), None)
     terms = terms or next((item["id"] for item in verdict["effective_licenses"] if item["role"] == "model"), "unknown")
+    told = {text.path: text.id for text in license_texts(snapshot, library()) if text.id}
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", snapshot.id).strip("-.") or "base"
     copies = []
     for path in snapshot.license_files:
@@ -210,20 +217,13 @@ def _copy_licenses(snapshot: Snapshot, verdict: dict[str, Any], run: Path) -> li
         copies.append(
             {
                 "work": snapshot.id,
-                "id": terms,
+                "id": told.get(path.name, terms),
                 "path": target.relative_to(run).as_posix(),
-                "kind": _kind(path.name),
+                "kind": kind_of(path.name),
                 "sha256": sha256_file(target),
             }
         )
     return copies
-
-
-def _kind(name: str) -> str:
-    upper = name.upper()
-    if upper.startswith("NOTICE"):
-        return "notice"
-    return "policy" if "POLICY" in upper else "license"
 
 
 def _now() -> str:

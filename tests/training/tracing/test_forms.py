@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from toolkit.planning.configuration import config_fields
-from toolkit.planning.forms import FAMILIES, PRECISIONS, Products, Way, family_of, moments_of, ways
+from toolkit.planning.forms import (
+    FAMILIES,
+    NOT_DERIVED,
+    PRECISIONS,
+    Products,
+    Way,
+    attention_targets,
+    family_of,
+    moments_of,
+    ways,
+)
 from toolkit.planning.memory import estimate
 from toolkit.planning.shape import read_shape
 from toolkit.training.tracing.algebra import Algebra, toy_dimensions
@@ -80,19 +90,34 @@ STEPS: dict[str, dict[str, Any]] = {
         "dtype": "float32",
     },
 }
+
+
 # Every model and every way to run at least once; the rest of the table is slow.
-DEFAULT = [(model, step) for place, model in enumerate(MODELS) for step in [list(STEPS)[place % len(STEPS)]]]
+def has_steps(model: str, step: str) -> bool:
+    """Quantised experts have no forms, and one family has none on a CPU; they are summed up by hand."""
+    shape = read_shape(MODELS[model])
+    precision = "cpu 32" if STEPS[step].get("device_kind") == "cpu" else "cuda 16"
+    plain = STEPS[step]["adapter"] == "lora" or shape.experts is None
+    return plain and (family_of(shape), precision) not in NOT_DERIVED
+
+
+DEFAULT = [
+    (model, next(step for step in [*list(STEPS)[place % len(STEPS) :], *STEPS] if has_steps(model, step)))
+    for place, model in enumerate(MODELS)
+]
 ALL = [
     pytest.param(model, step, marks=() if (model, step) in DEFAULT else pytest.mark.slow)
     for model in MODELS
     for step in STEPS
+    if has_steps(model, step)
 ]
 
 
 @pytest.mark.parametrize(("model", "step"), ALL)
 def test_the_closed_form_is_what_a_trace_finds(model: str, step: str) -> None:
     shape = read_shape(MODELS[model])
-    chosen: dict[str, Any] = {"rank": 8, "targets": shape.linear_targets(), "batch": 3, "length": 320}
+    targets = attention_targets(shape) if shape.experts else shape.linear_targets()
+    chosen: dict[str, Any] = {"rank": 8, "targets": targets, "batch": 3, "length": 320}
     chosen |= {"dtype": "bfloat16", "device_kind": "cuda", **STEPS[step]}
     masked = chosen["batch"] > 1
     loss = chosen.get("loss", "chunked")
@@ -123,7 +148,8 @@ def test_every_way_has_forms() -> None:
 
 
 def test_every_family_and_precision_has_ways() -> None:
-    assert {(way.family, way.precision) for way in ways()} == {(f, p) for f in FAMILIES for p in PRECISIONS}
+    every = {(family, precision) for family in FAMILIES for precision in PRECISIONS}
+    assert {(way.family, way.precision) for way in ways()} == every - NOT_DERIVED
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -22,7 +22,7 @@ def place_of(where: str | None, facts: Iterable[str], verdict: Verdict, stated: 
     """Where a finding belongs: its own line; else that of a fact of the use that decided it; else the target's
     declaration; else the licence data that speaks."""
     for candidate in (where, *(_fact(fact, stated) for fact in facts), verdict.target.where, _use(stated)):
-        if place := _read(candidate):
+        if place := read_place(candidate):
             return place
     licenses = [entry.id for entry in verdict.effective if entry.id]
     return Place(f"licenses/{licenses[0] if licenses else 'vocabulary'}.yaml", 1)
@@ -36,7 +36,7 @@ def _use(stated: Document) -> str | None:
     return f"{stated.name}:{min(stated.lines.values())}" if stated.lines else None
 
 
-def _read(where: str | None) -> Place | None:
+def read_place(where: str | None) -> Place | None:
     """`README.md:3` as a place; None for what is no file, such as the command line."""
     if not where:
         return None

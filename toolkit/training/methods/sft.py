@@ -45,10 +45,12 @@ def train(
     run: Path,
     progress: Progress,
     checkpoint: Path | None = None,
+    *,
+    keep_checkpoints: bool = True,
 ) -> Trained:
     """Train the adapter of `model` in place; checkpoints go to RUN/checkpoints, the loss curve to RUN/metrics.jsonl.
 
-    `checkpoint` is one of this run's to go on from. Raises Stopped on Ctrl-C, TkError when the memory does not suffice
+    `checkpoint` is one of this run's to go on from; without `keep_checkpoints` none is written. Raises Stopped on Ctrl-C, TkError when the memory does not suffice
     or the loss is no longer a number.
     """
     import torch
@@ -80,7 +82,7 @@ def train(
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
         logging_steps=1,
         logging_nan_inf_filter=False,
-        save_strategy="steps",
+        save_strategy="steps" if keep_checkpoints else "no",
         save_steps=0.25,
         save_total_limit=2,
         report_to="none",

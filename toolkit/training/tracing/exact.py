@@ -10,10 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from toolkit.errors import TkError
 from toolkit.models.snapshot import Snapshot
 from toolkit.planning.architecture import Matrix, Shape
 from toolkit.planning.configuration import config_fields
-from toolkit.planning.memory import MemoryEstimate, TracedShape, fit
+from toolkit.planning.estimates import MemoryEstimate
+from toolkit.planning.forms import attention_targets
+from toolkit.planning.memory import TracedShape, fit
 from toolkit.planning.plan import Plan
 from toolkit.planning.prepare import shape_of
 from toolkit.planning.recipe import Recipe
@@ -40,9 +43,13 @@ def shape_or_trace(snapshot: Snapshot) -> Shape:
 
 
 def exactly(plan: Plan, recipe: Recipe, snapshot: Snapshot) -> Plan:
-    """The plan with the traced memory of the step it chose, and the fit that follows from it."""
+    """The plan with the traced memory of the step it chose, and the fit that follows from it. Raises TkError for a mixture
+    whose experts are quantised or adapted, which is not traced."""
     fields = snapshot.config if snapshot.config is not None else config_fields(plan.shape)
     settings = settings_of(recipe, plan.choices, plan.device.kind)
+    if plan.shape.experts and (settings.adapter == "qlora" or set(settings.targets) - {*attention_targets(plan.shape)}):
+        hint = "plan without --exact, or with adapter.type: lora and adapter.target_modules: [attention]"
+        raise TkError("a mixture's quantised or adapted experts are not traced", where=recipe.path, hint=hint)
     masked = settings.packing or settings.micro_batch_size > 1
     memory = _quietly(fields, settings, Options(masked=masked))
     found = fit(memory, plan.device)
@@ -66,6 +73,7 @@ def traced_shape(fields: Mapping[str, object]) -> TracedShape:
     def estimate(**options: Any) -> MemoryEstimate:
         return tracer(tuple(options.items()))
 
+    matrices, unadapted = _matrices(base)
     heads = getattr(text, "num_attention_heads", None) or 1
     hidden = text.hidden_size
     return TracedShape(
@@ -82,7 +90,8 @@ def traced_shape(fields: Mapping[str, object]) -> TracedShape:
         qk_norm=False,
         max_positions=getattr(text, "max_position_embeddings", None) or 2**31,
         quantization=str(quantization.get("quant_method")) if isinstance(quantization, Mapping) else None,
-        linear=_matrices(base),
+        linear=matrices,
+        unadapted=unadapted,
         counted=sum(parameter.numel() for parameter in base.parameters()),
         tracer=estimate,
     )
@@ -95,19 +104,22 @@ def _quietly(fields: Mapping[str, object], settings: Settings, options: Options)
         return trace(fields, settings, options)
 
 
-def _matrices(base: Any) -> tuple[Matrix, ...]:
-    """The linear modules of the layers. Beside fused experts only those of attention can be adapted one by one."""
+def _matrices(base: Any) -> tuple[tuple[Matrix, ...], frozenset[str]]:
+    """The linear modules of the layers, and those that get no adapter by default: routers, and beside fused experts all
+    but those of attention."""
     import torch
 
     layers = depth.layers_of(base)
     fused = any(parameter.dim() == 3 and "expert" in name for name, parameter in layers.named_parameters())
-    found: Counter[tuple[str, int, int, bool, bool]] = Counter()
+    found: Counter[tuple[str, int, int, bool]] = Counter()
+    adapted = set()
     for path, module in layers.named_modules():
         if isinstance(module, torch.nn.Linear):
             name = path.rpartition(".")[2]
-            adaptable = "attn" in path or "attention" in path if fused else name not in _ROUTERS
-            found[name, module.in_features, module.out_features, module.bias is not None, adaptable] += 1
-    return tuple(
-        Matrix(name, fan_in, fan_out, count, bias, adaptable)
-        for (name, fan_in, fan_out, bias, adaptable), count in found.items()
+            found[name, module.in_features, module.out_features, module.bias is not None] += 1
+            if "attn" in path or "attention" in path if fused else name not in _ROUTERS:
+                adapted.add(name)
+    matrices = tuple(
+        Matrix(name, fan_in, fan_out, count, bias) for (name, fan_in, fan_out, bias), count in found.items()
     )
+    return matrices, frozenset(matrix.name for matrix in matrices) - adapted

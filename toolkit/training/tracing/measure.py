@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolkit.errors import TkError
-from toolkit.planning.memory import MemoryEstimate
+from toolkit.planning.estimates import MemoryEstimate
 from toolkit.training.settings import Settings
 from toolkit.training.tracing import model as models
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from toolkit.errors import TkError
-from toolkit.planning.memory import MemoryEstimate
+from toolkit.planning.estimates import MemoryEstimate
 from toolkit.training.settings import Settings
 from toolkit.training.tracing import depth, kernels, step
 from toolkit.training.tracing import model as models
