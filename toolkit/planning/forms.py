@@ -109,7 +109,7 @@ class Way:
 
 
 def ways() -> Iterator[Way]:
-    """Every way that has forms. Sets of targets and whole logits have them in 16 bits on a GPU alone, and the rarer
+    """Every way that has forms. Sets of targets and whole logits have them in 16 bits on a GPU alone, and the two rarer
     precisions for masked rows alone, which take a little more than others."""
     for family, precision in itertools.product(FAMILIES, PRECISIONS):
         courses = [("all", "chunked", False), ("all", "chunked", True)]
