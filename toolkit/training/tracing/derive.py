@@ -6,11 +6,14 @@ layers; moments that can nowhere be the widest are dropped. The rest is `toolkit
 
 from __future__ import annotations
 
+import itertools
+from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
 from toolkit.planning.forms import FAMILIES, MomentForm, Way
 from toolkit.planning.shape import read_shape
+from toolkit.training.base import compute_dtype
 from toolkit.training.tracing import depth, kernels
 from toolkit.training.tracing import model as models
 from toolkit.training.tracing.algebra import Algebra, Reader, toy_dimensions
@@ -65,16 +68,35 @@ def _sections(way: Way, *, first: int, last: int) -> Any:
     rest = values["B"] * values["S1"] - values["TO"]
     for size, symbols in ((1, ("TL",)), (values["V"], ("TL", "V")), (values["H"], ("H", "TL"))):
         known |= {count * rest * size: (float(count), symbols) for count in (1, 2, 4, 8)}
+    if FAMILIES[way.family].experts:
+        known |= _expert_tiles(values)
     ledger = Reader(Algebra(values, known))
     options = Options(loss=way.loss, block=1, masked=way.masked)
-    tiles = (
-        patch("trl.kernels.chunked_logprob.TOKEN_CHUNK_SIZE", values["TT"]),
-        patch("trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE", values["TV"]),
-        patch("toolkit.training.losses.TILE_VALUES", values["TO"] * values["V"]),
-        patch.object(kernels, "_up", lambda count, multiple: count),
-    )
-    with tiles[0], tiles[1], tiles[2], tiles[3]:
+    expert = 2 * values["M"] * values["H"] * (4 if compute_dtype(way.dtype, way.device_kind) == "float32" else 2)
+    with ExitStack() as stack:
+        for name, value in {
+            "trl.kernels.chunked_logprob.TOKEN_CHUNK_SIZE": values["TT"],
+            "trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE": values["TV"],
+            "toolkit.training.losses.TILE_VALUES": values["TO"] * values["V"],
+            "toolkit.training.experts.DEQUANTISED_EXPERT_BYTES": values["XT"] * expert,
+            "toolkit.training.tracing.kernels._up": lambda count, multiple: count,
+        }.items():
+            stack.enter_context(patch(name, value))
         return record(models.config_of(fields), settings, options, ledger)
+
+
+def _expert_tiles(values: dict[str, int]) -> dict[int, tuple[float, tuple[str, ...]]]:
+    """Products of the rows of a few experts, which are no product of the dimensions: read as if all tiles were alike."""
+    rows = values["A"] * values["B"] * values["S"]
+    ends = [0, *kernels.evenly(rows, values["E"])]
+    found = {}
+    for together in (values["XT"], 2 * values["XT"]):  # of the wider matrix, and of the narrower
+        for first in range(0, values["E"], together):
+            part = ends[min(first + together, values["E"])] - ends[first]
+            for symbol, count in itertools.product(("M", "H"), (1, 2, 4, 8)):
+                coefficient = float(count * together // values["XT"])
+                found[part * count * values[symbol]] = (coefficient, tuple(sorted(("XR", symbol))))
+    return found
 
 
 def toy_fields(way: Way, values: dict[str, int], first: int, last: int) -> dict[str, object]:
