@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InvalidInput, Problem
-from toolkit.planning.architecture import Shape
+from toolkit.planning.architecture import Experts, Shape
 from toolkit.planning.moments import DEQUANTISED_EXPERT_BYTES
 
 PATH = Path(__file__).with_name("forms.json")
@@ -230,13 +230,21 @@ def variables(shape: Shape, *, rank: int, batch: int, length: int, element_bytes
     if shape.experts is not None:
         experts = shape.experts
         values |= {"E": experts.count, "A": experts.per_token, "M": experts.intermediate, "C": experts.shared}
-        # 4-bit experts are dequantised a few at a time, and multiplied with the rows that are theirs.
-        one = 2 * experts.intermediate * shape.hidden * element_bytes
-        together = min(experts.count, max(1, DEQUANTISED_EXPERT_BYTES // one))
-        values |= {"XT": together, "XR": experts.per_token * batch * length * together / experts.count}
+        values |= _tiles(shape, experts, batch * length, element_bytes)
     if shape.latent is not None:
         latent = shape.latent
         values |= {"Q": latent.q_rank or 0, "Z": latent.kv_rank, "ZR": latent.kv_rank + latent.qk_rope}
         values |= {"N": latent.qk_nope, "P": latent.qk_rope / 2, "NP": latent.qk_nope + latent.qk_rope}
         values |= {"W": latent.v, "NW": latent.qk_nope + latent.v}
+    return values
+
+
+def _tiles(shape: Shape, experts: Experts, tokens: int, element_bytes: int) -> dict[str, float]:
+    """4-bit experts are dequantised a few at a time and multiplied with the rows that are theirs, taken as even."""
+    values: dict[str, float] = {}
+    for letter, matrix in (("X", 2), ("Y", 1)):  # gate and up together are twice as wide as down
+        one = matrix * experts.intermediate * shape.hidden * element_bytes
+        first = min(experts.count, max(1, DEQUANTISED_EXPERT_BYTES // one))
+        for name, count in ((f"{letter}T", first), (f"{letter}L", min(first, experts.count - first))):
+            values |= {name: count, f"{name}R": experts.per_token * tokens * count / experts.count}
     return values

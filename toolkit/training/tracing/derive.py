@@ -6,7 +6,6 @@ layers; moments that can nowhere be the widest are dropped. The rest is `toolkit
 
 from __future__ import annotations
 
-import itertools
 from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -72,30 +71,41 @@ def _sections(way: Way, *, first: int, last: int) -> Any:
         known |= _expert_tiles(values)
     ledger = Reader(Algebra(values, known))
     options = Options(loss=way.loss, block=1, masked=way.masked)
-    expert = 2 * values["M"] * values["H"] * (4 if compute_dtype(way.dtype, way.device_kind) == "float32" else 2)
+    wider = 2 * values["M"] * values["H"] * (4 if compute_dtype(way.dtype, way.device_kind) == "float32" else 2)
     with ExitStack() as stack:
         for name, value in {
             "trl.kernels.chunked_logprob.TOKEN_CHUNK_SIZE": values["TT"],
             "trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE": values["TV"],
             "toolkit.training.losses.TILE_VALUES": values["TO"] * values["V"],
-            "toolkit.training.experts.DEQUANTISED_EXPERT_BYTES": values["XT"] * expert,
+            "toolkit.training.experts.DEQUANTISED_EXPERT_BYTES": _Together({wider: values["XT"], wider // 2: values["YT"]}),
             "toolkit.training.tracing.kernels._up": lambda count, multiple: count,
         }.items():
             stack.enter_context(patch(name, value))
         return record(models.config_of(fields), settings, options, ledger)
 
 
+class _Together(dict[int, int]):
+    """A number of bytes that, divided by an expert's, gives the toy's own number of experts at a time."""
+
+    def __floordiv__(self, size: int) -> int:
+        return self[size]
+
+
 def _expert_tiles(values: dict[str, int]) -> dict[int, tuple[float, tuple[str, ...]]]:
-    """Products of the rows of a few experts, which are no product of the dimensions: read as if all tiles were alike."""
-    rows = values["A"] * values["B"] * values["S"]
-    ends = [0, *kernels.evenly(rows, values["E"])]
-    found = {}
-    for together in (values["XT"], 2 * values["XT"]):  # of the wider matrix, and of the narrower
-        for first in range(0, values["E"], together):
-            part = ends[min(first + together, values["E"])] - ends[first]
-            for symbol, count in itertools.product(("M", "H"), (1, 2, 4, 8)):
-                coefficient = float(count * together // values["XT"])
-                found[part * count * values[symbol]] = (coefficient, tuple(sorted(("XR", symbol))))
+    """Sizes of a few experts and of the rows that are theirs, where they are no product of the dimensions."""
+    ends = [0, *kernels.evenly(values["A"] * values["B"] * values["S"], values["E"])]
+    found: dict[int, tuple[float, tuple[str, ...]]] = {}
+    for letter, matrix in (("X", 2), ("Y", 1)):
+        first, count = values[f"{letter}T"], values["E"]
+        for bytes_each in (4, 8):
+            found[bytes_each * (count - first)] = (float(bytes_each), (f"{letter}L",))
+        for bytes_each in (1, 2, 4):
+            later = bytes_each * (count - first) * matrix * values["M"] * values["H"]
+            found[later] = (float(bytes_each * matrix), ("H", "M", f"{letter}L"))
+            for name, rows in ((f"{letter}TR", ends[first]), (f"{letter}LR", ends[-1] - ends[first])):
+                found[bytes_each * rows * 2 * values["M"]] = (2.0 * bytes_each, ("M", name))
+                found[bytes_each * rows * values["M"]] = (float(bytes_each), ("M", name))
+                found[bytes_each * rows * values["H"]] = (float(bytes_each), ("H", name))
     return found
 
 
