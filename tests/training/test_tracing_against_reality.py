@@ -120,6 +120,7 @@ CASES = {
     "bfloat16": (DENSE, {"dtype": "bfloat16"}, 0, 0.002),
     "qwen3": (DENSE | {"model_type": "qwen3"}, {}, 0, 0.002),
     "mixture with latent attention": (LATENT, {}, 0, 0.002),
+    "qlora of a mixture": (LATENT, {"adapter": "qlora"}, 0, 0.01),
     "qlora": (DENSE, {"adapter": "qlora"}, 0, 0.01),
     "qlora with checkpointing": (DENSE, {"adapter": "qlora", "checkpointing": True}, 0, 0.01),
 }
