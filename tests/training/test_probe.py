@@ -20,7 +20,7 @@ def test_two_real_steps_allocate_what_was_planned(papers: Papers, family: str, a
     _, recipe, plan, snapshot, _ = papers(family, adapter, batch_size=4, micro_batch_size=4, max_length=256)
     measured = probe(recipe, plan, snapshot)
     assert measured.planned_peak_bytes == plan.memory.peak_bytes
-    assert abs(measured.error_percent) < 10
+    assert -12 < measured.error_percent < 10  # a probe's rows are of one length and need no mask; a plan allows for one
     assert measured.tokens_per_second == pytest.approx(4 * 256 / measured.step_seconds)
 
 
