@@ -165,9 +165,7 @@ def estimate(
     return MemoryEstimate(sum(every.values()), moment, every, answered_by)
 
 
-def _widest(
-    shape: Shape, way: Way, products: Products, trained: int, held: bool
-) -> tuple[str, dict[str, int]]:
+def _widest(shape: Shape, way: Way, products: Products, trained: int, held: bool) -> tuple[str, dict[str, int]]:
     """The widest moment between the start of the forward and the end of the backward pass, and its parts in bytes.
 
     `trained` bytes of gradients are there from the start where they are `held` from earlier micro-batches.

@@ -77,7 +77,9 @@ def _sections(way: Way, *, first: int, last: int) -> Any:
             "trl.kernels.chunked_logprob.TOKEN_CHUNK_SIZE": values["TT"],
             "trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE": values["TV"],
             "toolkit.training.losses.TILE_VALUES": values["TO"] * values["V"],
-            "toolkit.training.experts.DEQUANTISED_EXPERT_BYTES": _Together({wider: values["XT"], wider // 2: values["YT"]}),
+            "toolkit.training.experts.DEQUANTISED_EXPERT_BYTES": _Together(
+                {wider: values["XT"], wider // 2: values["YT"]}
+            ),
             "toolkit.training.tracing.kernels._up": lambda count, multiple: count,
         }.items():
             stack.enter_context(patch(name, value))

@@ -90,8 +90,9 @@ def record(config: Any, settings: Settings, options: Options, ledger: Ledger) ->
         models.quantise(base, settings)
     model = models.adapted(base, settings, options.adapter_dtype)
     compute = step.prepare(model, settings, options.loss)
-    with FakeTensorMode(allow_non_fake_inputs=True), kernels.kernels_of(
-        settings.device, masked=masked, routed=_routed(config, settings)
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        kernels.kernels_of(settings.device, masked=masked, routed=_routed(config, settings)),
     ):
         models.materialise(model, ledger, settings.dtype)
         update = step.optimiser(model, settings, ledger)
