@@ -30,7 +30,6 @@ sys.path.insert(0, str(ROOT))
 from toolkit.planning.bases import known_shape  # noqa: E402
 from toolkit.planning.configuration import config_fields  # noqa: E402
 from toolkit.planning.estimates import MemoryEstimate  # noqa: E402
-from toolkit.planning.forms import attention_targets  # noqa: E402
 from toolkit.planning.memory import estimate  # noqa: E402
 from toolkit.planning.shape import Shape  # noqa: E402
 from toolkit.training.tracing.demand import settings_for  # noqa: E402
@@ -80,7 +79,7 @@ class Point:
         return {
             "adapter": self.adapter,
             "rank": RANK,
-            "targets": targets_of(shape_of(self.base)),
+            "targets": shape_of(self.base).linear_targets(),
             "batch": self.batch,
             "length": self.length,
             "checkpointing": self.checkpointing,
@@ -97,17 +96,11 @@ def shape_of(base: str) -> Shape:
     return shape
 
 
-def targets_of(shape: Shape) -> tuple[str, ...]:
-    """Every matrix of a dense base; of a mixture those of attention, which alone are traced."""
-    return attention_targets(shape) if shape.experts else shape.linear_targets()
-
-
 def points(bases: tuple[str, ...], rows: tuple[tuple[int, int], ...], losses: tuple[str, ...]) -> Iterator[Point]:
     for base, adapter, checkpointing, loss, (batch, length) in itertools.product(
         bases, ("lora", "qlora"), (True, False), losses, rows
     ):
-        if adapter == "lora" or shape_of(base).experts is None:  # quantised experts are not traced
-            yield Point(base, adapter, checkpointing, loss, batch, length)
+        yield Point(base, adapter, checkpointing, loss, batch, length)
 
 
 def traced(point: Point) -> MemoryEstimate:

@@ -83,7 +83,9 @@ def real_peak(fields: dict[str, object], settings: Settings, tokenizer: Any, fol
     quantise = settings.adapter == "qlora"
     loaded = base.load_base(folder / "base", dtype=settings.dtype, device="cpu", quantise=quantise)
     model = adapters.add_adapter(loaded, settings)
-    before = storages(model)
+    # TRL and we cast a 4-bit base's adapter, so that it is made again within the profile and counted there.
+    made_before = [parameter for parameter in model.parameters() if not (quantise and parameter.requires_grad)]
+    weights = storages([*made_before, *model.buffers()])
     rows = [[7] * LENGTH for _ in range(BATCH * settings.accumulation)]  # every step sees them all
     rows[0] = rows[0][shorter:]
     data = Encoded(input_ids=rows, labels=rows)
@@ -95,17 +97,16 @@ def real_peak(fields: dict[str, object], settings: Settings, tokenizer: Any, fol
         if event.name() == "[memory]":
             alive += event.nbytes()
             peak = max(peak, alive)
-    # TRL and we cast a 4-bit base's adapter, so that it is made again within the profile and counted there.
-    return sum(size for address, size in before.items() if address in storages(model)) + peak
+    return weights + peak
 
 
-def storages(model: Any) -> dict[int, int]:
-    """Bytes of every storage of a model by address, those of a 4-bit weight's state among them."""
-    tensors = [*model.parameters(), *model.buffers()]
-    for parameter in model.parameters():
-        if state := getattr(parameter, "quant_state", None):
-            tensors += [state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code]
-    return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+def storages(tensors: list[Any]) -> int:
+    """Bytes of the storages of tensors, each counted once, those of a 4-bit weight's state among them."""
+    states = [state for tensor in tensors if (state := getattr(tensor, "quant_state", None))]
+    for state in states:
+        tensors = [*tensors, state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code]
+    found = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(found.values())
 
 
 CASES = {
@@ -119,6 +120,7 @@ CASES = {
     "bfloat16": (DENSE, {"dtype": "bfloat16"}, 0, 0.002),
     "qwen3": (DENSE | {"model_type": "qwen3"}, {}, 0, 0.002),
     "mixture with latent attention": (LATENT, {}, 0, 0.002),
+    "qlora of a mixture": (LATENT, {"adapter": "qlora"}, 0, 0.01),
     "qlora": (DENSE, {"adapter": "qlora"}, 0, 0.01),
     "qlora with checkpointing": (DENSE, {"adapter": "qlora", "checkpointing": True}, 0, 0.01),
 }

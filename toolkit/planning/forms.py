@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InvalidInput, Problem
-from toolkit.planning.architecture import Shape
+from toolkit.planning.architecture import Experts, Shape
+from toolkit.planning.moments import DEQUANTISED_EXPERT_BYTES
 
 PATH = Path(__file__).with_name("forms.json")
 # Sets of adapted matrices with forms of their own beside all of them, the smallest first.
@@ -95,7 +96,7 @@ class Way:
 
     def targets(self, shape: Shape) -> tuple[str, ...]:
         """The adapted matrices of a model of the family."""
-        return SUBSETS.get(self.adapted) or (attention_targets(shape) if shape.experts else shape.linear_targets())
+        return SUBSETS.get(self.adapted) or shape.linear_targets()
 
     def has_targets(self, shape: Shape, targets: Collection[str]) -> bool:
         """Whether the adapted matrices are these, and no others."""
@@ -116,9 +117,8 @@ def ways() -> Iterator[Way]:
         if precision == "cuda 16":
             courses += [("all", "logits", False)]
             courses += [] if FAMILIES[family].experts else [(name, "chunked", False) for name in SUBSETS]
-        adapters = ("lora",) if FAMILIES[family].experts else ("lora", "qlora")
         for (adapted, loss, dropout), adapter, checkpointing, masked in itertools.product(
-            courses, adapters, (True, False), (True,) if precision in RARE else (False, True)
+            courses, ("lora", "qlora"), (True, False), (True,) if precision in RARE else (False, True)
         ):
             yield Way(family, adapted, adapter, checkpointing, loss, masked, precision, dropout)
 
@@ -152,16 +152,9 @@ def way_of(
     return Way(family_of(shape), adapted, adapter, checkpointing, loss, masked or precision in RARE, precision, dropout)
 
 
-def attention_targets(shape: Shape) -> tuple[str, ...]:
-    """The matrices of attention alone, which are all that the forms of a mixture adapt."""
-    kinds = ("q_proj", "k_proj", "v_proj", "o_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj")
-    present = {matrix.name for matrix in shape.matrices}
-    return tuple(name for name in kinds if name in present)
-
-
 def has_forms(shape: Shape, way: Way, targets: Collection[str]) -> bool:
-    """Whether forms were derived for a way: for a mixture only where attention alone is adapted."""
-    fits = shape.experts is None or set(targets) == set(attention_targets(shape))
+    """Whether forms were derived for a way: for a mixture only with what is adapted by default."""
+    fits = shape.experts is None or way.has_targets(shape, targets)
     return fits and way.loss in (_line(way.key) or {})
 
 
@@ -213,7 +206,7 @@ def _text() -> str:
     return PATH.read_text(encoding="utf-8")
 
 
-def variables(shape: Shape, *, rank: int, batch: int, length: int) -> dict[str, float]:
+def variables(shape: Shape, *, rank: int, batch: int, length: int, element_bytes: int = 2) -> dict[str, float]:
     """The symbols of the forms (see `toolkit.training.tracing.algebra`) for a shape and a micro-batch."""
     counted = max(1, batch * (length - 1))
     tile = min(counted, max(1, 2**26 // shape.vocab))  # as in `toolkit.training.losses`
@@ -237,9 +230,21 @@ def variables(shape: Shape, *, rank: int, batch: int, length: int) -> dict[str, 
     if shape.experts is not None:
         experts = shape.experts
         values |= {"E": experts.count, "A": experts.per_token, "M": experts.intermediate, "C": experts.shared}
+        values |= _tiles(shape, experts, batch * length, element_bytes)
     if shape.latent is not None:
         latent = shape.latent
         values |= {"Q": latent.q_rank or 0, "Z": latent.kv_rank, "ZR": latent.kv_rank + latent.qk_rope}
         values |= {"N": latent.qk_nope, "P": latent.qk_rope / 2, "NP": latent.qk_nope + latent.qk_rope}
         values |= {"W": latent.v, "NW": latent.qk_nope + latent.v}
+    return values
+
+
+def _tiles(shape: Shape, experts: Experts, tokens: int, element_bytes: int) -> dict[str, float]:
+    """4-bit experts are dequantised a few at a time and multiplied with the rows that are theirs, taken as even."""
+    values: dict[str, float] = {}
+    for letter, matrix in (("X", 2), ("Y", 1)):  # gate and up together are twice as wide as down
+        one = matrix * experts.intermediate * shape.hidden * element_bytes
+        first = min(experts.count, max(1, DEQUANTISED_EXPERT_BYTES // one))
+        for name, count in ((f"{letter}T", first), (f"{letter}L", min(first, experts.count - first))):
+            values |= {name: count, f"{name}R": experts.per_token * tokens * count / experts.count}
     return values

@@ -143,7 +143,8 @@ def estimate(
             device_kind=device_kind,
         )
     trained = ADAPTER_BYTES * shape.adapter_parameters(rank, targets)
-    moment, parts = _widest(shape, way, rank, batch, length, trained, accumulation > 1)
+    values = variables(shape, rank=rank, batch=batch, length=length, element_bytes=ELEMENT_BYTES[dtype])
+    moment, parts = _widest(shape, way, Products(values), trained, accumulation > 1)
     # On a GPU AdamW updates all parameters at once, by way of one temporary copy.
     copy = trained if optimizer == "adamw_torch" and device_kind != "cpu" else 0
     if sum(parts.values()) < trained + copy:
@@ -164,14 +165,11 @@ def estimate(
     return MemoryEstimate(sum(every.values()), moment, every, answered_by)
 
 
-def _widest(
-    shape: Shape, way: Way, rank: int, batch: int, length: int, trained: int, held: bool
-) -> tuple[str, dict[str, int]]:
+def _widest(shape: Shape, way: Way, products: Products, trained: int, held: bool) -> tuple[str, dict[str, int]]:
     """The widest moment between the start of the forward and the end of the backward pass, and its parts in bytes.
 
     `trained` bytes of gradients are there from the start where they are `held` from earlier micro-batches.
     """
-    products = Products(variables(shape, rank=rank, batch=batch, length=length))
     # The forms are those of two layers, one of each kind, and of what further ones add.
     first = shape.dense_layers - 1 if FAMILIES[way.family].leading else 0
     last = shape.layers - 2 - first

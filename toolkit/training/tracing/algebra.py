@@ -16,15 +16,17 @@ Term = tuple[str, ...]  # symbols, sorted: ("B", "H", "S")
 
 # B rows, S tokens of a row, S1 one fewer, S32 S/32 rounded up, H hidden, I intermediate, D half a head, K key heads,
 # G query heads for each, V vocabulary, R rank, TT and TV tokens and vocabulary of a tile of TRL's head, TO and TL tokens
-# of the first tile of ours and of a later one, E experts, A of them active, M their width, C of them shared, Q and Z
-# ranks of compressed queries and keys, ZR the latter with the rotary part, N and P parts of a head without and (halved)
-# with position, NP both, W width of a value's head, NW that of an expanded key without position and value together.
+# of the first tile of ours and of a later one, E experts, A of them active, M their width, C of them shared, XT and XL of
+# them in the first and in a later tile of the wider matrix and XTR and XLR the rows that are theirs, YT … of the narrower,
+# Q and Z ranks of compressed queries and keys, ZR the latter with the rotary part, N and P parts of a head without and
+# (halved) with position, NP both, W width of a value's head, NW that of an expanded key without position and value.
 _SMALLEST = 17  # of what is left of a size, nothing but small factors may remain: 1, 2 or 4 bytes, two or three copies
 
 
 def toy_dimensions() -> dict[str, int]:
     """A value for every symbol: a prime of its own, times a power of 2 where grouped products want aligned rows."""
-    values = dict(zip(("B", "D", "K", "G", "R", "E", "A", "C"), (101, 103, 107, 109, 113, 149, 131, 137), strict=True))
+    values = dict(zip(("B", "D", "K", "G", "R", "E", "A", "C"), (101, 103, 107, 109, 113, 211, 131, 137), strict=True))
+    values |= {"XT": 149, "YT": 151}
     values = {"H": 16 * 1009 * values["K"], **values}  # first, as it is a multiple of the heads
     values |= dict(zip(("I", "V", "M", "TV"), (2003, 9973, 16 * 1511, 5503), strict=True))
     values |= {"Q": 727, **_lengths(), **_latent()}

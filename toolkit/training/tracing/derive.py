@@ -6,11 +6,13 @@ layers; moments that can nowhere be the widest are dropped. The rest is `toolkit
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
 from toolkit.planning.forms import FAMILIES, MomentForm, Way
 from toolkit.planning.shape import read_shape
+from toolkit.training.base import compute_dtype
 from toolkit.training.tracing import depth, kernels
 from toolkit.training.tracing import model as models
 from toolkit.training.tracing.algebra import Algebra, Reader, toy_dimensions
@@ -65,16 +67,48 @@ def _sections(way: Way, *, first: int, last: int) -> Any:
     rest = values["B"] * values["S1"] - values["TO"]
     for size, symbols in ((1, ("TL",)), (values["V"], ("TL", "V")), (values["H"], ("H", "TL"))):
         known |= {count * rest * size: (float(count), symbols) for count in (1, 2, 4, 8)}
+    if FAMILIES[way.family].experts:
+        known |= _expert_tiles(values)
     ledger = Reader(Algebra(values, known))
     options = Options(loss=way.loss, block=1, masked=way.masked)
-    tiles = (
-        patch("trl.kernels.chunked_logprob.TOKEN_CHUNK_SIZE", values["TT"]),
-        patch("trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE", values["TV"]),
-        patch("toolkit.training.losses.TILE_VALUES", values["TO"] * values["V"]),
-        patch.object(kernels, "_up", lambda count, multiple: count),
-    )
-    with tiles[0], tiles[1], tiles[2], tiles[3]:
+    wider = 2 * values["M"] * values["H"] * (4 if compute_dtype(way.dtype, way.device_kind) == "float32" else 2)
+    with ExitStack() as stack:
+        for name, value in {
+            "trl.kernels.chunked_logprob.TOKEN_CHUNK_SIZE": values["TT"],
+            "trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE": values["TV"],
+            "toolkit.training.losses.TILE_VALUES": values["TO"] * values["V"],
+            "toolkit.training.experts.DEQUANTISED_EXPERT_BYTES": _Together(
+                {wider: values["XT"], wider // 2: values["YT"]}
+            ),
+            "toolkit.training.tracing.kernels._up": lambda count, multiple: count,
+        }.items():
+            stack.enter_context(patch(name, value))
         return record(models.config_of(fields), settings, options, ledger)
+
+
+class _Together(dict[int, int]):
+    """A number of bytes that, divided by an expert's, gives the toy's own number of experts at a time."""
+
+    def __floordiv__(self, size: int) -> int:
+        return self[size]
+
+
+def _expert_tiles(values: dict[str, int]) -> dict[int, tuple[float, tuple[str, ...]]]:
+    """Sizes of a few experts and of the rows that are theirs, where they are no product of the dimensions."""
+    ends = [0, *kernels.evenly(values["A"] * values["B"] * values["S"], values["E"])]
+    found: dict[int, tuple[float, tuple[str, ...]]] = {}
+    for letter, matrix in (("X", 2), ("Y", 1)):
+        first, count = values[f"{letter}T"], values["E"]
+        for bytes_each in (4, 8):
+            found[bytes_each * (count - first)] = (float(bytes_each), (f"{letter}L",))
+        for bytes_each in (1, 2, 4):
+            later = bytes_each * (count - first) * matrix * values["M"] * values["H"]
+            found[later] = (float(bytes_each * matrix), ("H", "M", f"{letter}L"))
+            for name, rows in ((f"{letter}TR", ends[first]), (f"{letter}LR", ends[-1] - ends[first])):
+                found[bytes_each * rows * 2 * values["M"]] = (2.0 * bytes_each, ("M", name))
+                found[bytes_each * rows * values["M"]] = (float(bytes_each), ("M", name))
+                found[bytes_each * rows * values["H"]] = (float(bytes_each), ("H", name))
+    return found
 
 
 def toy_fields(way: Way, values: dict[str, int], first: int, last: int) -> dict[str, object]:

@@ -10,12 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import TkError
 from toolkit.models.snapshot import Snapshot
 from toolkit.planning.architecture import Matrix, Shape
 from toolkit.planning.configuration import config_fields
 from toolkit.planning.estimates import MemoryEstimate
-from toolkit.planning.forms import attention_targets
 from toolkit.planning.memory import TracedShape, fit
 from toolkit.planning.plan import Plan
 from toolkit.planning.prepare import shape_of
@@ -43,13 +41,9 @@ def shape_or_trace(snapshot: Snapshot) -> Shape:
 
 
 def exactly(plan: Plan, recipe: Recipe, snapshot: Snapshot) -> Plan:
-    """The plan with the traced memory of the step it chose, and the fit that follows from it. Raises TkError for a mixture
-    whose experts are quantised or adapted, which is not traced."""
+    """The plan with the traced memory of the step it chose, and the fit that follows from it."""
     fields = snapshot.config if snapshot.config is not None else config_fields(plan.shape)
     settings = settings_of(recipe, plan.choices, plan.device.kind)
-    if plan.shape.experts and (settings.adapter == "qlora" or set(settings.targets) - {*attention_targets(plan.shape)}):
-        hint = "plan without --exact, or with adapter.type: lora and adapter.target_modules: [attention]"
-        raise TkError("a mixture's quantised or adapted experts are not traced", where=recipe.path, hint=hint)
     masked = settings.packing or settings.micro_batch_size > 1
     memory = _quietly(fields, settings, Options(masked=masked))
     found = fit(memory, plan.device)

@@ -46,17 +46,19 @@ def stand_in(ledger: Ledger) -> Callable[[Any, Any, Any], Any]:
 
 
 @contextmanager
-def kernels_of(device_kind: str, *, masked: bool) -> Iterator[None]:
+def kernels_of(device_kind: str, *, masked: bool, routed: int) -> Iterator[None]:
     """Let a step on fake CPU tensors run the kernels that a device of this kind would.
 
     `masked` says whether rows are padded or packed: transformers sees tensors without values and would always build a
-    mask.
+    mask. `routed` rows go to the experts of a mixture, as evenly as can be.
     """
     with ExitStack() as stack:
         if not masked:
             stack.enter_context(
                 patch("transformers.masking_utils.find_packed_sequence_indices", lambda positions: None)
             )
+        stack.enter_context(patch("toolkit.training.experts.row_bounds", lambda ends: evenly(routed, len(ends))))
+        stack.enter_context(patch("toolkit.training.experts._packed", _bytes))
         if device_kind in ("cuda", "rocm"):
             stack.enter_context(patch("torch.nn.functional.scaled_dot_product_attention", _cuda_attention))
             stack.enter_context(patch("torch.nn.functional.dropout", _fused_dropout))
@@ -80,6 +82,18 @@ class _Triton:
     @staticmethod
     def cdiv(count: int, size: int) -> int:
         return -(-count // size)
+
+
+def evenly(rows: int, experts: int) -> list[int]:
+    """Where the rows of each expert end."""
+    return [rows * number // experts for number in range(1, experts + 1)]
+
+
+def _bytes(weight: Tensor) -> Tensor:
+    """The bytes of a 4-bit parameter, which here is a plain one (see `model`)."""
+    import torch
+
+    return weight.detach().reshape(-1).view(torch.uint8)
 
 
 def _accumulate(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -15,6 +15,7 @@ from unittest.mock import patch
 from toolkit.errors import TkError
 from toolkit.training.adapters import add_adapter
 from toolkit.training.base import compute_dtype, four_bit
+from toolkit.training.experts import FUSED, is_fused, use_these_experts
 
 if TYPE_CHECKING:
     from toolkit.training.settings import Settings
@@ -67,12 +68,26 @@ def meta_base(config: Any, attention: str, dtype: str = "bfloat16") -> Any:
 
 
 def quantise(base: Any, settings: Settings) -> None:
-    """Put 4-bit modules where transformers does when it loads a checkpoint in NF4; their weights stay on meta."""
+    """Put 4-bit modules and experts where they are when a checkpoint is loaded in NF4; their weights stay on meta."""
+    from bitsandbytes.nn import Params4bit
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
     from transformers.quantizers.base import get_keys_to_not_convert
 
     quantisation = four_bit(compute_dtype(settings.dtype, settings.device_type))
     replace_with_bnb_linear(base, get_keys_to_not_convert(base), quantisation)
+    for experts in filter(is_fused, base.modules()):
+        for name in FUSED:
+            # As `toolkit.training.expert_weights` does while it reads a checkpoint.
+            parameter = Params4bit(
+                experts._parameters[name],
+                requires_grad=False,
+                compress_statistics=quantisation.bnb_4bit_use_double_quant,
+                quant_type=quantisation.bnb_4bit_quant_type,
+            )
+            parameter.multiplied_in = quantisation.bnb_4bit_compute_dtype
+            experts._parameters[name] = parameter
+    if any(map(is_fused, base.modules())):
+        use_these_experts(base)
     base.is_loaded_in_4bit = True
     base.config.quantization_config = quantisation
 
@@ -144,6 +159,7 @@ def _four_bit(parameter: Any, dtype: str, ledger: Ledger) -> Any:
     packed, state = functional.quantize_4bit(
         weight, blocksize=64, compress_statistics=parameter.compress_statistics, quant_type=parameter.quant_type
     )
+    state.dtype = getattr(parameter, "multiplied_in", state.dtype)
     fake = torch.nn.Parameter(packed, requires_grad=False)
     fake.quant_state = state
     ledger.own(fake, "base_weights")

@@ -73,6 +73,12 @@ def peak_of(sections: depth.Sections, how: str) -> MemoryEstimate:
     return MemoryEstimate(sum(widest), name, parts, how)
 
 
+def _routed(config: Any, settings: Settings) -> int:
+    """Rows that go to the experts of a layer: every token to as many as are active."""
+    active = getattr(config.get_text_config(), "num_experts_per_tok", None) or 0
+    return int(active * settings.micro_batch_size * settings.max_length)
+
+
 def record(config: Any, settings: Settings, options: Options, ledger: Ledger) -> depth.Sections:
     """Enter one step of a configuration's model in the ledger; gives its sections."""
     from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
@@ -84,7 +90,10 @@ def record(config: Any, settings: Settings, options: Options, ledger: Ledger) ->
         models.quantise(base, settings)
     model = models.adapted(base, settings, options.adapter_dtype)
     compute = step.prepare(model, settings, options.loss)
-    with FakeTensorMode(allow_non_fake_inputs=True), kernels.kernels_of(settings.device, masked=masked):
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        kernels.kernels_of(settings.device, masked=masked, routed=_routed(config, settings)),
+    ):
         models.materialise(model, ledger, settings.dtype)
         update = step.optimiser(model, settings, ledger)
         inputs = step.make_inputs(settings)
