@@ -23,7 +23,8 @@ from toolkit.planning.gpu import named
 from toolkit.planning.memory import needed_bytes
 from toolkit.planning.plan import Plan, make_plan
 from toolkit.planning.prepare import shape_of
-from toolkit.planning.recipe import load_recipe, recipe_shape
+from toolkit.planning.recipe import load_recipe
+from toolkit.planning.recipe_shape import recipe_shape
 from toolkit.planning.rows import rows_of
 
 DOCS = Path(__file__).resolve().parent

@@ -8,7 +8,8 @@ from toolkit.errors import InvalidInput
 from toolkit.planning.bases import known_shape
 from toolkit.planning.gpu import GIB, Device, named
 from toolkit.planning.plan import Plan, make_plan
-from toolkit.planning.recipe import AdapterSettings, DataSettings, Recipe, TrainSettings
+from toolkit.planning.recipe import Recipe
+from toolkit.planning.recipe_values import AdapterSettings, DataSettings, TrainSettings
 from toolkit.planning.shape import Shape
 
 QWEN, LLAMA_70B = "Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-70B-Instruct"

@@ -5,7 +5,8 @@ import pytest
 from toolkit.errors import Refused
 from toolkit.licensing.verdict import Finding, Target, Verdict
 from toolkit.planning.gate import Permit, grant
-from toolkit.planning.recipe import DataSettings, Recipe
+from toolkit.planning.recipe import Recipe
+from toolkit.planning.recipe_values import DataSettings
 
 RECIPE = Recipe(base="acme/x", data=DataSettings("rows.jsonl"), output="run", path="r.yaml")
 

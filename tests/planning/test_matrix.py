@@ -16,7 +16,8 @@ from toolkit.planning.gpu import cards, named
 from toolkit.planning.matrix import Entry, over_bases, over_gpus
 from toolkit.planning.plan import make_plan
 from toolkit.planning.prepare import shape_of as shape_of_snapshot
-from toolkit.planning.recipe import AdapterSettings, load_recipe
+from toolkit.planning.recipe import load_recipe
+from toolkit.planning.recipe_values import AdapterSettings
 from toolkit.planning.rows import rows_of
 
 

@@ -12,7 +12,7 @@ from toolkit.planning.bases import known_bases
 from toolkit.planning.gpu import Device, named
 from toolkit.planning.memory import fit
 from toolkit.planning.plan import make_plan
-from toolkit.planning.recipe import AdapterSettings
+from toolkit.planning.recipe_values import AdapterSettings
 from toolkit.planning.rows import Rows
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.planning.recipe import DataSettings, EvaluateSettings, Recipe, TrainSettings
+from toolkit.planning.recipe import Recipe
+from toolkit.planning.recipe_values import DataSettings, EvaluateSettings, TrainSettings
 from toolkit.planning.rows import Rows, rows_of
 
 

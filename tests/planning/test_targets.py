@@ -10,7 +10,8 @@ from toolkit.planning.bases import known_shape
 from toolkit.planning.choices import Choice
 from toolkit.planning.gpu import named
 from toolkit.planning.plan import make_plan
-from toolkit.planning.recipe import AdapterSettings, DataSettings, Recipe
+from toolkit.planning.recipe import Recipe
+from toolkit.planning.recipe_values import AdapterSettings, DataSettings
 from toolkit.planning.shape import Shape
 
 LITE, MIXTURE, DENSE = "deepseek-ai/DeepSeek-V2-Lite", "Qwen/Qwen3-30B-A3B", "Qwen/Qwen2.5-7B"

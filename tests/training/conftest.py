@@ -117,7 +117,8 @@ def papers(support: Path, bases: Callable[[str], Path], tmp_path: Path) -> Calla
     from toolkit.planning.gate import grant
     from toolkit.planning.gpu import named
     from toolkit.planning.plan import make_plan
-    from toolkit.planning.recipe import AdapterSettings, DataSettings, EvaluateSettings, Recipe, TrainSettings
+    from toolkit.planning.recipe import Recipe
+    from toolkit.planning.recipe_values import AdapterSettings, DataSettings, EvaluateSettings, TrainSettings
     from toolkit.planning.shape import read_shape
 
     def make(

@@ -19,7 +19,7 @@ from toolkit.planning.gate import grant
 from toolkit.planning.gpu import named
 from toolkit.planning.memory import weight_bytes
 from toolkit.planning.plan import make_plan
-from toolkit.planning.recipe import AdapterSettings
+from toolkit.planning.recipe_values import AdapterSettings
 from toolkit.planning.shape import Shape, read_shape
 from toolkit.release.record import read_record
 from toolkit.training.progress import Event

@@ -11,7 +11,8 @@ from toolkit.files.schema import did_you_mean
 from toolkit.planning import targets
 from toolkit.planning.gpu import Device, billions, gib
 from toolkit.planning.memory import OPTIMIZER_BYTES
-from toolkit.planning.recipe import Recipe, TrainSettings
+from toolkit.planning.recipe import Recipe
+from toolkit.planning.recipe_values import TrainSettings
 from toolkit.planning.shape import Shape
 
 ASKED = "as the recipe says"

@@ -12,7 +12,7 @@ from toolkit.files.digests import FileDigest, sha256_file
 from toolkit.training.data import TrainingData
 from toolkit.training.encoding import Encoded
 from toolkit.training.evaluation import Question, Scores
-from toolkit.training.methods.sft import Trained
+from toolkit.training.fit import Trained
 from toolkit.training.settings import Settings
 
 SAMPLES = 8  # held-out answers that the record shows

@@ -1,0 +1,77 @@
+"""Running a TRL trainer from first step to last: watched, stopped on request, gone on with from a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import TkError
+from toolkit.training.adapters import to_float32
+from toolkit.training.callbacks import Curve, keep_until, watch
+from toolkit.training.progress import Progress
+from toolkit.training.settings import Settings
+from toolkit.training.stopping import Stopped, StopRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out."""
+
+    steps: int
+    epochs: float
+    tokens: int
+    mean_loss: float
+    first_loss: float
+    last_loss: float
+    seconds: float
+    resumed_from: int | None
+
+
+def fit(
+    trainer: Any, settings: Settings, run: Path, progress: Progress, *, tokens: int, checkpoint: Path | None = None
+) -> Trained:
+    """Run `trainer`; the loss curve goes to RUN/metrics.jsonl. `tokens` are those of one pass over the data.
+
+    `checkpoint` is one of this run's to go on from. Raises Stopped on Ctrl-C, TkError when the memory does not suffice
+    or the loss is no longer a number.
+    """
+    import torch
+    from transformers import PrinterCallback
+
+    stop = StopRequest()
+    curve = Curve(run / "metrics.jsonl")
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(watch(curve, progress, stop))
+    to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
+    begun = time.monotonic()
+    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    keep_until(run / "metrics.jsonl", step)
+    try:
+        with stop:
+            result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except torch.OutOfMemoryError as error:
+        raise TkError("the device ran out of memory while training", hint=_smaller(settings)) from error
+    state = trainer.state
+    if stop.asked and state.global_step < state.max_steps:
+        text = f"stopped after step {state.global_step} of {state.max_steps}; a checkpoint is kept"
+        raise Stopped(text, where=str(run), hint="run the same command again to go on from there")
+    losses = curve.losses()
+    return Trained(
+        steps=state.global_step,
+        epochs=round(float(state.epoch or 0.0), 4),
+        tokens=round(tokens * float(state.epoch or 0.0)),
+        mean_loss=sum(losses) / len(losses) if losses else float(result.training_loss),
+        first_loss=losses[0],
+        last_loss=losses[-1],
+        seconds=time.monotonic() - begun,
+        resumed_from=step or None,
+    )
+
+
+def _smaller(settings: Settings) -> str:
+    half = max(1, settings.micro_batch_size // 2)
+    if half < settings.micro_batch_size:
+        return f"set train.micro_batch_size: {half}"
+    return "set train.gradient_checkpointing: true"
