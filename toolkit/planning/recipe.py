@@ -7,7 +7,7 @@ are answered with ours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +19,7 @@ from toolkit.files.strict_yaml import Document, Path_, core_scalar, load_file
 from toolkit.licensing.use import DatasetUse, IntendedUse
 from toolkit.planning.recipe_shape import recipe_shape
 from toolkit.planning.recipe_values import AdapterSettings, DataSettings, EvaluateSettings, TrainSettings
+from toolkit.planning.watching_problems import watching_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,20 @@ class Recipe:
     use: IntendedUse = field(default_factory=IntendedUse)
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    track: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     trust_remote_code: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Every setting as resolved, defaults included, in the keys of a recipe."""
         settings = {name: _settings(getattr(self, name)) for name in ("adapter", "data", "train", "evaluate")}
         head: dict[str, object] = {"base": self.base, "method": self.method}
-        tail = {"use": self.use.to_json(), "output": self.output, "trust_remote_code": self.trust_remote_code}
+        tail: dict[str, object] = {
+            "use": self.use.to_json(),
+            "output": self.output,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        if self.track:
+            tail["track"] = {name: dict(settings) for name, settings in self.track.items()}
         return {**head, **settings, **tail}
 
     @property
@@ -101,6 +109,7 @@ def _contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
     if recipe.data.eval and "fraction" in _given(document, "evaluate") and recipe.evaluate.fraction > 0:
         text = "data.eval already gives the held-out rows; leave one of the two out"
         yield Problem("recipe.evaluate.fraction", text, document.where(("evaluate", "fraction")))
+    yield from watching_problems(recipe, document)
 
 
 def _given(document: Document, section: str) -> Mapping[str, object]:
@@ -136,4 +145,12 @@ def _override_value(text: str) -> object:
 
 def _settings(settings: object) -> dict[str, object]:
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}  # type: ignore[arg-type]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        return _settings(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value

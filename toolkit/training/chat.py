@@ -32,7 +32,7 @@ class Chat:
         """The answer to a conversation; with `adapter=False` the base's own. `on_text` gets the words as they come."""
         import torch
 
-        from toolkit.training.evaluation import answer
+        from toolkit.training.answers import answer
         from toolkit.training.masks import CannotMask, Template
 
         try:

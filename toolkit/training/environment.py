@@ -145,6 +145,18 @@ class PeakMemory:
         return max(_resident_bytes("VmHWM"), self.baseline)
 
 
+def memory_now(device_type: str) -> int:
+    """Bytes that the process holds at this moment: allocated on the device, else resident in main memory.
+
+    Neither reading makes a GPU wait: the allocator counts on the host.
+    """
+    if device_type == "cuda":
+        import torch
+
+        return int(torch.cuda.memory_allocated())
+    return _resident_bytes("VmRSS")
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch."""
     from transformers import set_seed

@@ -9,8 +9,10 @@ from typing import Any
 
 from toolkit.errors import TkError
 from toolkit.training.adapters import to_float32
-from toolkit.training.callbacks import Curve, keep_until, watch
-from toolkit.training.progress import Progress
+from toolkit.training.callbacks import TokenCount, watch
+from toolkit.training.curve import Curve, keep_until
+from toolkit.training.progress import Event, Progress
+from toolkit.training.saving import Saving, every_seconds, guard
 from toolkit.training.settings import Settings
 from toolkit.training.stopping import Stopped, StopRequest
 
@@ -40,10 +42,13 @@ def fit(
     import torch
     from transformers import PrinterCallback
 
-    stop = StopRequest()
+    stop = StopRequest(lambda: progress(Event("stopping", "finishing this step, then keeping a checkpoint")))
     curve = Curve(run / "metrics.jsonl")
+    saving = Saving(every_seconds(settings), wanted=trainer.args.save_strategy.value != "no")
+    trainer.data_collator = counted = TokenCount(trainer.data_collator)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(watch(curve, progress, stop))
+    trainer.add_callback(watch(curve, progress, stop, saving, counted))
+    guard(trainer, run)
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
     begun = time.monotonic()
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,15 @@ from toolkit.planning.recipe import Recipe
 from toolkit.release.record import write_record
 from toolkit.training import environment, run_folder
 from toolkit.training.checkpoints import resumable
+from toolkit.training.checkup import Checkup
+from toolkit.training.curve import Curve
 from toolkit.training.data import TrainingData, load_data
+from toolkit.training.judging import Judge, measures_of
 from toolkit.training.methods import method_of
 from toolkit.training.progress import Event, Progress, silent
 from toolkit.training.settings import settings_of
+from toolkit.training.state import under_way
+from toolkit.training.tracking import tracked
 
 if TYPE_CHECKING:
     from toolkit.licensing.verdict import Verdict
@@ -42,10 +48,12 @@ def finetune(
 
     `data` is what `load_data` gave for this recipe, where a caller has looked at it already; else it is read here. A run that was stopped goes on from its last checkpoint. `overwrite` discards what an earlier run left in the folder.
     Raises TypeError without a permit; TkError when the permit is for another recipe or verdict, the plan does not fit,
-    or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C.
+    or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C. A run that fails what
+    `evaluate.require` asks ends well and says so in its record (`evaluation.gate`).
     """
     _check_papers(permit, recipe, verdict)
     require_fit(plan, recipe.path)
+    measures = measures_of(recipe, offline=offline)
     started, begun = _now(), time.monotonic()
     run = run_folder.open_run(Path(recipe.output), overwrite=overwrite)
     environment.prepare()
@@ -55,14 +63,14 @@ def finetune(
     method, settings = method_of(recipe.method), settings_of(recipe, plan.choices, plan.device.kind)
     folder = snapshot.local_folder()
 
-    with environment.quiet_libraries(run / "log.txt") as log:
+    with environment.quiet_libraries(run / "log.txt") as log, ExitStack() as ends:
 
         def say(event: Event) -> None:
             if event.done is None:
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, base, evaluation, masks, record
+        from toolkit.training import adapters, answers, base, masks, record
 
         say(
             Event(
@@ -74,12 +82,15 @@ def finetune(
         encoded = method.encode(data.train, tokenizer, settings)
         held_out = method.encode(data.held_out, tokenizer, settings)
         asked = recipe.evaluate
-        questions = evaluation.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
+        questions = answers.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
 
         base_files = snapshot.files()
         run_folder.clear(run, overwrite=overwrite)
         checkpoint = resumable(run / "checkpoints", run_folder.identity(recipe, plan, base_files, data.source.sha256))
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
+        ends.enter_context(under_way(run, recipe, plan, verdict.level, started))
+        named = record.run_id(started, recipe.sha256)
+        progress = ends.enter_context(tracked(recipe, plan, verdict, run, named, progress))
         environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
@@ -97,21 +108,17 @@ def finetune(
         trainable = adapters.trainable_parameters(adapted)
         run_folder.check_space(run, trainable)
 
-        def judge(stage: str) -> evaluation.Scores:
-            def report(done: int, total: int) -> None:
-                progress(Event(stage, "held-out rows and answers", done, total))
-
-            say(Event(stage, f"held-out loss on {held_out.rows} rows, {len(questions)} answers"))
-            return evaluation.score(adapted, tokenizer, held_out, questions, stops, asked.max_new_tokens, report)
-
-        if held_out.rows:
-            with adapted.disable_adapter():  # the base itself, not an untrained adapter
-                before = judge("before")
+        judge = Judge(adapted, tokenizer, held_out, questions, stops, recipe, measures, say)
+        before = None if judge.idle else judge.before()
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
-        say(Event("train", f"training {trainable:,} parameters ({kinds})"))
-        trained = method.train(adapted, tokenizer, encoded, settings, run, progress, checkpoint)
-        after = judge("after") if held_out.rows else None
+        known = {"planned_memory_bytes": plan.memory.peak_bytes, "baseline_memory_bytes": peak.baseline}
+        say(Event("train", f"training {trainable:,} parameters ({kinds})", values=known))
+        follow = say
+        if asked.every is not None:
+            follow = Checkup(asked.every, judge.loss_now, Curve(run / "metrics.jsonl"), say)
+        trained = method.train(adapted, tokenizer, encoded, settings, run, follow, checkpoint)
+        after = None if judge.idle else judge("after")
 
         say(Event("record", "saving the adapter"))
         peak_bytes = peak.bytes()
@@ -133,7 +140,7 @@ def finetune(
             hardware=environment.hardware(settings.device, plan.device.name),
             notes=notes,
         )
-        compared = record.evaluation_of(held_out.rows, questions, before, after) if after is not None else None
+        compared = judge.record(before, after) if before is not None and after is not None else None
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}
         value = record.build_record(papers, recipe, plan, snapshot, settings, data, encoded, trained, compared, facts)
         write_record(run, value)

@@ -34,6 +34,8 @@ class Settings:
     packing: bool
     checkpointing: bool
     seed: int
+    save_every: float | str = 0.25  # share of the steps, or a time such as 10min
+    save_keep: int = 2
     trust_remote_code: bool = False
 
     @property
@@ -68,5 +70,7 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         packing=bool(value["packing"]),
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
+        save_every=train.save.every,
+        save_keep=train.save.keep,
         trust_remote_code=recipe.trust_remote_code,
     )
