@@ -24,6 +24,7 @@ def distribute(model: PeftModel, sharding: str, team: Team, device_type: str) ->
     """
     if team.size == 1:
         return
+    _keep_float32(model)
     _begin_alike(model)
     (_shard if sharding == "fsdp2" else _replicate)(model, device_type)
     # An official mark: accelerate (1.15, `prepare_model`) wraps what bears it in nothing.
@@ -103,10 +104,18 @@ def _shard(model: PeftModel, device_type: str) -> None:
         fully_shard(head, mesh=mesh, reshard_after_forward=False)
         decoder.register_forward_hook(lambda *_: head.unshard())
         decoder.register_forward_pre_hook(lambda *_: head.reshard())
-    # TRL (1.16, `SFTTrainer.__init__`) rounds the adapter of a model marked so to bf16 by assigning `.data`, which a
-    # shard does not survive. The adapter begins with the values that it would have on one device.
-    if getattr(model, "is_loaded_in_4bit", False):
-        model.get_base_model().is_loaded_in_4bit = False
+
+
+def _keep_float32(model: PeftModel) -> None:
+    """TRL (1.16, `SFTTrainer.__init__`) rounds the adapter of a model that says it is in 4 bits to bf16 by assigning
+    `.data`, which neither a reduction nor a shard survives. The adapter begins rounded, as on one device."""
+    base = model.get_base_model()
+    if not getattr(base, "is_loaded_in_4bit", False):
+        return
+    base.is_loaded_in_4bit = False
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.bfloat16().float()
 
 
 def _move_scales(layer: Any, device_type: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.training import encoding
 from toolkit.training.arguments import training_arguments
 from toolkit.training.batches import PackedCollator, PaddedCollator
 from toolkit.training.fit import Trained, fit
@@ -16,7 +18,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from toolkit.training.encoding import Encoded
+    from toolkit.training.examples import Example
     from toolkit.training.settings import Settings
+
+
+def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Encoded:
+    """Rows of which the loss counts the assistant's tokens. Raises InvalidInput naming each row that cannot be used."""
+    return encoding.encode(examples, tokenizer, settings.max_length)
 
 
 def train(
@@ -30,11 +38,7 @@ def train(
     *,
     keep_checkpoints: bool = True,
 ) -> Trained:
-    """Train the adapter of `model` in place; checkpoints go to RUN/checkpoints, the loss curve to RUN/metrics.jsonl.
-
-    `checkpoint` is one of this run's to go on from; without `keep_checkpoints` none is written. Raises Stopped on Ctrl-C, TkError when the memory does not suffice
-    or the loss is no longer a number.
-    """
+    """Train the adapter of `model` in place, as `Method.train` has it."""
     from datasets import Dataset
     from trl import SFTConfig
 
