@@ -84,7 +84,7 @@ def score(
     was_training = model.training
     model.eval()
     total = encoded.rows + len(questions)
-    with torch.inference_mode():
+    with torch.no_grad():  # not `inference_mode`: FSDP2 keeps what it gathers here for training
         loss = _mean_loss(model, encoded, tokenizer.pad_token_id, lambda done: report(done, total))
         answers = _answers(
             model, tokenizer, questions, stops, max_new_tokens, lambda done: report(encoded.rows + done, total)

@@ -11,7 +11,7 @@ from toolkit.planning.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every number that training depends on. `accumulation` × `micro_batch_size` examples make an optimiser step."""
+    """Every number that training depends on. `accumulation` × `micro_batch_size` examples of each process make an optimiser step."""
 
     adapter: str  # lora | qlora
     targets: tuple[str, ...]
@@ -35,6 +35,7 @@ class Settings:
     checkpointing: bool
     seed: int
     trust_remote_code: bool = False
+    sharding: str = "none"  # none | ddp | fsdp2
 
     @property
     def device_type(self) -> str:
@@ -69,4 +70,5 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
         trust_remote_code=recipe.trust_remote_code,
+        sharding=str(value["sharding"]),
     )
