@@ -15,6 +15,7 @@ from toolkit.training.experts import use_these_experts
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from toolkit.training.settings import Settings
@@ -76,8 +77,10 @@ def _prepare(model: PreTrainedModel, config: LoraConfig) -> None:
 
 def to_float32(model: PeftModel) -> None:
     """Hold the adapter in float32: in bf16 small updates round away, and a resumed run differs from a straight one."""
+    import torch
+
     for parameter in model.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and parameter.dtype != torch.float32:  # shards do not survive an assignment
             parameter.data = parameter.data.float()
 
 
@@ -102,10 +105,24 @@ def counts(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(name.partition(".layers.")[2].partition(".")[2] for name in names))
 
 
+def load_weights(model: PeftModel, folder: Path) -> None:
+    """Give the adapter of `model` the weights that a checkpoint in `folder` has."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    set_peft_model_state_dict(model, load_file(folder / WEIGHTS))
+
+
 def save_adapter(
-    model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, base_id: str, revision: str | None
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    base_id: str,
+    revision: str | None,
+    whole: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write the adapter, its configuration and the tokenizer to `folder`, all or nothing.
+    """Write the adapter, its configuration and the tokenizer to `folder`, all or nothing. `whole` are its tensors by
+    their names in `model` where that holds only shards of them.
 
     The configuration names the base by its id, not by a path on this machine; PEFT's own model card is left out,
     because the card of a release is made from the run record.
@@ -114,7 +131,7 @@ def save_adapter(
     config.base_model_name_or_path, config.revision = base_id, revision
     with staged_folder(folder) as staging:
         # With "auto", PEFT would ask the hub for the base's configuration to compare vocabularies.
-        model.save_pretrained(str(staging), save_embedding_layers=False)
+        model.save_pretrained(str(staging), save_embedding_layers=False, state_dict=whole)
         tokenizer.save_pretrained(str(staging))
         (staging / "README.md").unlink(missing_ok=True)
         written = json.loads((staging / CONFIG).read_text(encoding="utf-8"))

@@ -72,7 +72,10 @@ def answers_to(
 def answer(
     model: Any, prompts: Sequence[Sequence[int]], stops: Sequence[int], pad: int, max_new_tokens: int, **options: Any
 ) -> list[list[int]]:
-    """Greedy continuations of prompts (token ids), padded on the left, without the prompts and what follows the end."""
+    """Continuations of prompts (token ids), padded on the left, without the prompts and what follows the end.
+
+    Greedy, unless `options` for `generate` say otherwise.
+    """
     import torch
 
     longest = max(map(len, prompts))
@@ -81,12 +84,11 @@ def answer(
     written = model.generate(
         input_ids=ids,
         attention_mask=mask,
-        do_sample=False,
         max_new_tokens=max_new_tokens,
         eos_token_id=list(stops),
         pad_token_id=pad,
         use_cache=True,
-        **options,
+        **{"do_sample": False, **options},
     )
     ends = set(stops)
     answers = []

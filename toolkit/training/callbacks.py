@@ -76,7 +76,7 @@ def watch(
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "README.md").unlink(missing_ok=True)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            if not logs or "loss" not in logs or not state.is_world_process_zero:
+            if not logs or "loss" not in logs:
                 return
             values = {name: float(logs[name]) for name in _KEPT if name in logs}
             if not math.isfinite(values["loss"]):

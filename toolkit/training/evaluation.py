@@ -59,7 +59,7 @@ def score(
     was_training = model.training
     model.eval()
     total = encoded.rows + len(questions)
-    with torch.inference_mode():
+    with torch.no_grad():  # not `inference_mode`: FSDP2 keeps what it gathers here for training
         loss = mean_loss(model, encoded, tokenizer.pad_token_id, lambda done: report(done, total))
         answers = answers_to(
             model, tokenizer, questions, stops, max_new_tokens, lambda done: report(encoded.rows + done, total)
@@ -81,7 +81,7 @@ def held_out_loss(model: Any, encoded: Encoded, pad: int) -> float:
 
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         loss = mean_loss(model, encoded, pad, lambda done: None)
     model.train(was_training)
     return loss

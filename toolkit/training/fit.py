@@ -11,10 +11,12 @@ from toolkit.errors import TkError
 from toolkit.training.adapters import to_float32
 from toolkit.training.callbacks import TokenCount, watch
 from toolkit.training.curve import Curve, keep_until
+from toolkit.training.distributed.team import current
+from toolkit.training.distributed.trainer import take_part
 from toolkit.training.progress import Event, Progress
 from toolkit.training.saving import Saving, every_seconds, guard
 from toolkit.training.settings import Settings
-from toolkit.training.stopping import Stopped, StopRequest
+from toolkit.training.stopping import Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +44,20 @@ def fit(
     import torch
     from transformers import PrinterCallback
 
-    stop = StopRequest(lambda: progress(Event("stopping", "finishing this step, then keeping a checkpoint")))
-    curve = Curve(run / "metrics.jsonl")
-    saving = Saving(every_seconds(settings), wanted=trainer.args.save_strategy.value != "no")
+    team = current()
+    stop = team.stop_request()
+    stop.tell = lambda: progress(Event("stopping", "finishing this step, then keeping a checkpoint"))
+    curve = Curve(team.own(run) / "metrics.jsonl")
+    saving = Saving(every_seconds(settings), trainer.args.save_strategy.value != "no", team)
     trainer.data_collator = counted = TokenCount(trainer.data_collator)
     trainer.remove_callback(PrinterCallback)
+    take_part(trainer, team, stop)
     trainer.add_callback(watch(curve, progress, stop, saving, counted))
     guard(trainer, run)
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
     begun = time.monotonic()
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    keep_until(run / "metrics.jsonl", step)
+    keep_until(curve.path, step)
     try:
         with stop:
             result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

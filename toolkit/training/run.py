@@ -19,6 +19,9 @@ from toolkit.training.checkpoints import resumable
 from toolkit.training.checkup import Checkup
 from toolkit.training.curve import Curve
 from toolkit.training.data import TrainingData, load_data
+from toolkit.training.distributed.state import whole_adapter
+from toolkit.training.distributed.strategy import distribute
+from toolkit.training.distributed.team import current
 from toolkit.training.judging import Judge, measures_of
 from toolkit.training.methods import method_of
 from toolkit.training.progress import Event, Progress, silent
@@ -51,11 +54,15 @@ def finetune(
     or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C. A run that fails what
     `evaluate.require` asks ends well and says so in its record (`evaluation.gate`).
     """
+    team = current()
     _check_papers(permit, recipe, verdict)
     require_fit(plan, recipe.path)
+    if plan.gpus != team.size:
+        raise TkError(f"the plan is for {plan.gpus} processes, and {team.size} run it", where=recipe.path)
     measures = measures_of(recipe, offline=offline)
+    progress = progress if team.first else silent
     started, begun = _now(), time.monotonic()
-    run = run_folder.open_run(Path(recipe.output), overwrite=overwrite)
+    run = team.from_first(lambda: run_folder.open_run(Path(recipe.output), overwrite=overwrite))
     environment.prepare()
     if data is None:
         progress(Event("data", f"reading {recipe.data.train}"))
@@ -63,7 +70,7 @@ def finetune(
     method, settings = method_of(recipe.method), settings_of(recipe, plan.choices, plan.device.kind)
     folder = snapshot.local_folder()
 
-    with environment.quiet_libraries(run / "log.txt") as log, ExitStack() as ends:
+    with environment.quiet_libraries(team.log(run)) as log, ExitStack() as ends:
 
         def say(event: Event) -> None:
             if event.done is None:
@@ -85,12 +92,15 @@ def finetune(
         questions = answers.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
 
         base_files = snapshot.files()
-        run_folder.clear(run, overwrite=overwrite)
-        checkpoint = resumable(run / "checkpoints", run_folder.identity(recipe, plan, base_files, data.source.sha256))
+        identity = run_folder.identity(recipe, plan, base_files, data.source.sha256)
+        team.agree({**identity, "versions": sha256_json(environment.versions())})
+        team.from_first(lambda: run_folder.clear(run, overwrite=overwrite))
+        checkpoint = team.from_first(lambda: resumable(run / "checkpoints", identity))
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
-        ends.enter_context(under_way(run, recipe, plan, verdict.level, started))
-        named = record.run_id(started, recipe.sha256)
-        progress = ends.enter_context(tracked(recipe, plan, verdict, run, named, progress))
+        if team.first:
+            ends.enter_context(under_way(run, recipe, plan, verdict.level, started))
+            named = record.run_id(started, recipe.sha256)
+            progress = ends.enter_context(tracked(recipe, plan, verdict, run, named, progress))
         environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
@@ -101,12 +111,16 @@ def finetune(
             quantise=settings.adapter == "qlora",
             attention=settings.attention,
             trust_remote_code=settings.trust_remote_code,
+            to_shard=settings.sharding == "fsdp2",
         )
         parameters = base.count_parameters(model)
         stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
         adapted: Any = adapters.add_adapter(model, settings)
         trainable = adapters.trainable_parameters(adapted)
-        run_folder.check_space(run, trainable)
+        team.from_first(lambda: run_folder.check_space(run, trainable))
+        if checkpoint and settings.sharding == "fsdp2":
+            adapters.load_weights(adapted, checkpoint)
+        distribute(adapted, settings.sharding, team, settings.device_type)
 
         judge = Judge(adapted, tokenizer, held_out, questions, stops, recipe, measures, say)
         before = None if judge.idle else judge.before()
@@ -116,13 +130,17 @@ def finetune(
         say(Event("train", f"training {trainable:,} parameters ({kinds})", values=known))
         follow = say
         if asked.every is not None:
-            follow = Checkup(asked.every, judge.loss_now, Curve(run / "metrics.jsonl"), say)
+            follow = Checkup(asked.every, judge.loss_now, Curve(team.own(run) / "metrics.jsonl"), say)
         trained = method.train(adapted, tokenizer, encoded, settings, run, follow, checkpoint)
         after = None if judge.idle else judge("after")
 
         say(Event("record", "saving the adapter"))
-        peak_bytes = peak.bytes()
-        adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision)
+        peak_bytes = team.largest(peak.bytes())
+        whole = whole_adapter(adapted) if settings.sharding == "fsdp2" else None
+        if not team.first:
+            team.wait()  # until the record is written
+            return run
+        adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision, whole)
         notes = [*encoded.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
         facts = record.Facts(
             started=started,
@@ -144,6 +162,7 @@ def finetune(
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}
         value = record.build_record(papers, recipe, plan, snapshot, settings, data, encoded, trained, compared, facts)
         write_record(run, value)
+        team.wait()
         say(Event("record", f"done in {facts.wall_seconds:.0f} s"))
     return run
 

@@ -14,17 +14,24 @@ from typing import Any
 
 from toolkit.errors import TkError
 from toolkit.planning.recipe_watching import period_seconds
+from toolkit.training.distributed.team import ALONE, Team
 from toolkit.training.settings import Settings
 
 _NEVER = 10**9  # steps; the trainer still saves at the end
 
 
 class Saving:
-    """Asks for checkpoints after the first step and every so many seconds. `wanted` is false where none is kept."""
+    """Asks for checkpoints after the first step and every so many seconds. `wanted` is false where none is kept.
 
-    def __init__(self, every_seconds: float | None, wanted: bool, now: Callable[[], float] = time.monotonic) -> None:
+    The processes of a `team` have clocks of their own and save together, so one that finds it due speaks for all.
+    """
+
+    def __init__(
+        self, every_seconds: float | None, wanted: bool, team: Team = ALONE, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.wanted = wanted
         self._every = every_seconds
+        self._team = team
         self._now = now
         self._last = now()
 
@@ -35,7 +42,7 @@ class Saving:
         if step == 1:
             self._last = self._now()
             return True
-        if self._every is not None and self._now() - self._last >= self._every:
+        if self._every is not None and self._team.largest(int(self._now() - self._last >= self._every)):
             self._last = self._now()
             return True
         return False

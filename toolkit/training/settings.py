@@ -11,7 +11,7 @@ from toolkit.planning.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every number that training depends on. `accumulation` × `micro_batch_size` examples make an optimiser step."""
+    """Every number that training depends on. `accumulation` × `micro_batch_size` examples of each process make an optimiser step."""
 
     adapter: str  # lora | qlora
     targets: tuple[str, ...]
@@ -37,6 +37,7 @@ class Settings:
     save_every: float | str = 0.25  # share of the steps, or a time such as 10min
     save_keep: int = 2
     trust_remote_code: bool = False
+    sharding: str = "none"  # none | ddp | fsdp2
 
     @property
     def device_type(self) -> str:
@@ -73,4 +74,5 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         save_every=train.save.every,
         save_keep=train.save.keep,
         trust_remote_code=recipe.trust_remote_code,
+        sharding=str(value["sharding"]),
     )

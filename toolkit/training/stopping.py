@@ -21,9 +21,9 @@ class StopRequest:
     """While entered, the first Ctrl-C (or SIGTERM) only sets `asked` and calls `tell`, which may do little: it runs in
     the midst of anything. A second one interrupts at once."""
 
-    def __init__(self, tell: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self.asked = False
-        self._tell = tell
+        self.tell: Callable[[], None] = lambda: None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -39,7 +39,7 @@ class StopRequest:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         self._restore()
-        self._tell()
+        self.tell()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

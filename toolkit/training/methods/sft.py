@@ -74,6 +74,8 @@ def _trainer_class(device_type: str) -> Any:
             losses = next_token_losses(
                 model, {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
             )
-            return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
+            # Of several processes each divides by the tokens of all, and their gradients are averaged.
+            total = losses.sum() * self.accelerator.num_processes
+            return total / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
 
     return TiledTrainer
