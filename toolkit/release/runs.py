@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from toolkit.errors import TkError
-from toolkit.release.record import FILE, at, mapping, read_json, read_record, text
+from toolkit.release.evaluated import scores
+from toolkit.release.record import FILE, at, read_json, read_record, text
 
 STATE_FILE = "state.json"
 STATE_SCHEMA = "tk/state/1"
@@ -132,16 +133,6 @@ def _unfinished(path: Path, name: str) -> Run:
         verdict=text(facts, "verdict"),
         says=says,
     )
-
-
-def scores(record: object, when: str) -> dict[str, float]:
-    """The scores of an evaluation by name, `before` or `after` training; what is no number is left out."""
-    found = mapping(record, f"evaluation.{when}")
-    return {
-        name: float(value)
-        for name, value in found.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
 
 
 def _alive(facts: Mapping[str, object]) -> bool:
