@@ -39,10 +39,12 @@ def load_base(
     dtype: str,
     device: str,
     quantise: bool = False,
+    bits: int | None = 4,
     attention: str = "sdpa",
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """The base model, frozen weights in `dtype`; in NF4 with double quantisation, routed experts too, when `quantise`.
+    """The base model, frozen weights in `dtype`. When `quantise`, in NF4 with double quantisation, routed experts too;
+    with `bits` 8 in int8, routed experts left as they are.
 
     `device` is a torch device type. Raises TkError when the folder has no safetensors, needs remote code that the
     recipe does not allow, or names an architecture that transformers does not know.
@@ -55,7 +57,9 @@ def load_base(
             "holds no safetensors weights; other weight files can run code and are not loaded", where=str(folder)
         )
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
-    if quantise:
+    if quantise and bits == 8:
+        options["quantization_config"] = eight_bit()
+    elif quantise:
         wanted = four_bit(compute_dtype(dtype, device))
         options["quantization_config"] = wanted if _is_stored_quantised(folder) else with_experts(wanted)
     if device != "cpu":
@@ -100,6 +104,13 @@ def four_bit(compute: str) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, compute),
     )
+
+
+def eight_bit() -> Any:
+    """LLM.int8() (https://arxiv.org/abs/2208.07339): int8 rows, columns of outlying activations in 16 bits."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_8bit=True)
 
 
 def _keep_four_bits_as_they_are(model: PreTrainedModel) -> None:

@@ -66,8 +66,9 @@ def load_chat(run: Path, base: Path, record: Mapping[str, Any]) -> Chat:
         trust = bool(record["recipe"]["resolved"].get("trust_remote_code"))
         tokenizer = load_tokenizer(run / "adapter", trust_remote_code=trust)
         dtype = "bfloat16" if device == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-        quantise = record["adapter"]["type"] == "qlora"
-        model = load_base(base, dtype=dtype, device=device, quantise=quantise, trust_remote_code=trust)
+        bits = {"lora-8bit": 8, "qlora": 4}.get(record["adapter"]["type"])
+        quantise = bits is not None
+        model = load_base(base, dtype=dtype, device=device, quantise=quantise, bits=bits, trust_remote_code=trust)
         stops = align_tokens(model, tokenizer, None)
         adapted = load_adapter(model, run / "adapter")
         adapted.eval()

@@ -10,6 +10,7 @@ from typing import Any
 from toolkit.errors import TkError
 from toolkit.training.adapters import to_float32
 from toolkit.training.callbacks import Curve, keep_until, watch
+from toolkit.training.optimizers import lora_plus
 from toolkit.training.progress import Progress
 from toolkit.training.settings import Settings
 from toolkit.training.stopping import Stopped, StopRequest
@@ -45,6 +46,8 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch(curve, progress, stop))
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
+    if settings.lora_plus_ratio is not None:
+        trainer.optimizer = lora_plus(trainer, settings)
     begun = time.monotonic()
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     keep_until(run / "metrics.jsonl", step)

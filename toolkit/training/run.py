@@ -67,7 +67,7 @@ def finetune(
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, base, evaluation, masks, record
+        from toolkit.training import adapters, base, evaluation, initialisation, masks, new_tokens, record
         from toolkit.training.encoding import encode
         from toolkit.training.methods import sft
 
@@ -77,6 +77,7 @@ def finetune(
             )
         )
         tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
+        new_tokens.extend(tokenizer, settings.new_tokens, recipe.path)
         plain = masks.ensure_template(tokenizer)
         encoded = encode(data.train, tokenizer, settings.max_length)
         held_out = encode(data.held_out, tokenizer, settings.max_length)
@@ -94,13 +95,15 @@ def finetune(
             folder,
             dtype=settings.dtype,
             device=settings.device_type,
-            quantise=settings.adapter == "qlora",
+            quantise=settings.bits is not None,
+            bits=settings.bits,
             attention=settings.attention,
             trust_remote_code=settings.trust_remote_code,
         )
         parameters = base.count_parameters(model)
+        new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
         stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
-        adapted: Any = adapters.add_adapter(model, settings)
+        adapted: Any = adapters.add_adapter(model, settings, tokenizer, encoded)
         trainable = adapters.trainable_parameters(adapted)
         _check_space(run, trainable)
 
@@ -112,7 +115,7 @@ def finetune(
             return evaluation.score(adapted, tokenizer, held_out, questions, stops, asked.max_new_tokens, report)
 
         if held_out.rows:
-            with adapted.disable_adapter():  # the base itself, not an untrained adapter
+            with initialisation.base_alone(adapted):  # the base itself, not an untrained adapter
                 before = judge("before")
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())

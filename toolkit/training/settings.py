@@ -13,7 +13,7 @@ from toolkit.planning.recipe import Recipe
 class Settings:
     """Every number that training depends on. `accumulation` × `micro_batch_size` examples make an optimiser step."""
 
-    adapter: str  # lora | qlora
+    adapter: str  # lora | lora-8bit | qlora
     targets: tuple[str, ...]
     rank: int
     alpha: int
@@ -35,6 +35,16 @@ class Settings:
     checkpointing: bool
     seed: int
     trust_remote_code: bool = False
+    dora: bool = False
+    rslora: bool = False
+    init: str = "default"  # or what PEFT's `init_lora_weights` says
+    lora_plus_ratio: float | None = None
+    new_tokens: tuple[str, ...] = ()
+
+    @property
+    def bits(self) -> int | None:
+        """Bits that a matrix of the base is quantised to; None where it stays as it is."""
+        return {"lora-8bit": 8, "qlora": 4}.get(self.adapter)
 
     @property
     def device_type(self) -> str:
@@ -69,4 +79,9 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
         trust_remote_code=recipe.trust_remote_code,
+        dora=recipe.adapter.dora,
+        rslora=recipe.adapter.rslora,
+        init=recipe.adapter.init,
+        lora_plus_ratio=recipe.adapter.lora_plus_ratio,
+        new_tokens=recipe.adapter.new_tokens,
     )
