@@ -142,6 +142,13 @@ def save_adapter(
         (staging / WEIGHTS).chmod((staging / CONFIG).stat().st_mode)  # safetensors makes it readable by the owner alone
 
 
+def saved_ranks(folder: Path) -> tuple[int, ...]:
+    """The ranks that occur in an adapter that `save_adapter` wrote, ascending."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    moved = config.get("rank_pattern") or {}
+    return tuple(sorted({*moved.values(), config["r"]} if moved else {config["r"]}))
+
+
 def _parameters(targets: Iterable[str]) -> tuple[str, ...]:
     """What PEFT's `target_parameters` must say for the targets that it would not find by a module's name."""
     return tuple(target if target.startswith("experts.") else f"{target}.weight" for target in targets if "." in target)

@@ -74,7 +74,7 @@ def load_base(
         ) from error
     model.config.use_cache = False
     if quantise and device == "cpu":
-        _keep_four_bits_as_they_are(model)
+        (_keep_eight_bits_as_they_are if bits == 8 else _keep_four_bits_as_they_are)(model)
     return model
 
 
@@ -124,6 +124,20 @@ def _keep_four_bits_as_they_are(model: PreTrainedModel) -> None:
     for module in model.modules():
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
+
+
+def _keep_eight_bits_as_they_are(model: PreTrainedModel) -> None:
+    """Let the scales of int8 weights stay where bitsandbytes (0.50.2, nn/modules.py, `Linear8bitLt`) puts them first.
+
+    On a CPU, PEFT (0.21.2, utils/integrations.py, `dequantize_module_weight`, which DoRA calls at every step) makes the
+    weight anew without its scales, whereupon the next forward pass takes these missing ones for its own.
+    """
+    from bitsandbytes.nn import Linear8bitLt
+
+    for module in model.modules():
+        if isinstance(module, Linear8bitLt):
+            module.init_8bit_state()
+            module.init_8bit_state = lambda: None
 
 
 def align_tokens(

@@ -118,7 +118,8 @@ def _eva(adapted: PeftModel, settings: Settings, rows: Encoded | None) -> None:
         causal.base_model(**{name: value for name, value in inputs.items() if name != "labels"}, use_cache=False)
 
     initialize_lora_eva_weights(adapted, batches, forward_fn=forward, show_progress_bar=False)
-    adapted.peft_config["default"].init_lora_weights = True  # what is saved is plain LoRA with a pattern of ranks
+    config = adapted.peft_config["default"]  # what is saved is plain LoRA with a pattern of ranks
+    config.init_lora_weights, config.eva_config = True, None
 
 
 def _loftq(adapted: PeftModel) -> None:
@@ -141,8 +142,8 @@ def _loftq(adapted: PeftModel) -> None:
         left, sizes, right = torch.linalg.svd(original - held, full_matrices=False)
         rank = factor_a.shape[0]
         root = (sizes[:rank] / module.scaling["default"]).sqrt()
-        factor_a.data = (root[:, None] * right[:rank]).to(factor_a.dtype)
-        factor_b.data = (left[:, :rank] * root).to(factor_b.dtype)
+        factor_a.data = (root[:, None] * right[:rank]).to(factor_a.dtype).contiguous()
+        factor_b.data = (left[:, :rank] * root).to(factor_b.dtype).contiguous()
 
 
 class _Weights:

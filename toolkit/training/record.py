@@ -30,6 +30,7 @@ class Facts:
     licenses: Sequence[Mapping[str, str]]
     adapter_files: Mapping[str, FileDigest]
     adapted_modules: Sequence[str]
+    saved_ranks: Sequence[int]
     trainable_parameters: int
     peak_memory_bytes: int
     baseline_memory_bytes: int
@@ -93,6 +94,8 @@ def build_record(
         "adapter": {
             "type": settings.adapter,
             "rank": settings.rank,
+            "saved_rank": max(facts.saved_ranks),  # twice the rank where the adapter began as a part of the base
+            "ranks": {"least": min(facts.saved_ranks), "most": max(facts.saved_ranks)},
             "alpha": settings.alpha,
             "dora": settings.dora,
             "rslora": settings.rslora,

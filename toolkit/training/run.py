@@ -136,6 +136,7 @@ def finetune(
             licenses=_copy_licenses(snapshot, verdict.to_json(), run),
             adapter_files=record.digests_of(run / "adapter", "adapter"),
             adapted_modules=modules,
+            saved_ranks=adapters.saved_ranks(run / "adapter"),
             trainable_parameters=trainable,
             peak_memory_bytes=peak_bytes,
             baseline_memory_bytes=peak.baseline,
