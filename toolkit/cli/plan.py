@@ -130,9 +130,9 @@ def _print_bases(recipe: Recipe, device: Device, gpus: int | None, format_: str)
 def _probe(prepared: Prepared, recipe: str, offline: bool) -> Measured:
     """Two steps of the plan with the base's real weights. What is forbidden is not tried either; an open question does
     not stop a probe, of which nothing is kept."""
+    from toolkit.errors import TkError
     from toolkit.models.reference import parse_reference
     from toolkit.models.resolve import resolve
-    from toolkit.errors import TkError
     from toolkit.planning.gate import grant
     from toolkit.planning.prepare import require_fit
     from toolkit.training.environment import prepare

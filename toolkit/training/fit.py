@@ -12,6 +12,7 @@ from toolkit.training.adapters import to_float32
 from toolkit.training.callbacks import Curve, keep_until, watch
 from toolkit.training.distributed.team import current
 from toolkit.training.distributed.trainer import take_part
+from toolkit.training.optimizers import lora_plus
 from toolkit.training.progress import Progress
 from toolkit.training.settings import Settings
 from toolkit.training.stopping import Stopped
@@ -49,6 +50,8 @@ def fit(
     take_part(trainer, team, stop)
     trainer.add_callback(watch(curve, progress, stop))
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
+    if settings.lora_plus_ratio is not None:
+        trainer.optimizer = lora_plus(trainer, settings)
     begun = time.monotonic()
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     keep_until(curve.path, step)

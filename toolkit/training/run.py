@@ -69,7 +69,7 @@ def finetune(
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, base, evaluation, masks, record
+        from toolkit.training import adapters, base, evaluation, initialisation, masks, new_tokens, record
 
         say(
             Event(
@@ -77,6 +77,7 @@ def finetune(
             )
         )
         tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
+        new_tokens.extend(tokenizer, settings.new_tokens, recipe.path)
         plain = masks.ensure_template(tokenizer)
         encoded = method.encode(data.train, tokenizer, settings)
         held_out = method.encode(data.held_out, tokenizer, settings)
@@ -96,14 +97,16 @@ def finetune(
             folder,
             dtype=settings.dtype,
             device=settings.device_type,
-            quantise=settings.adapter == "qlora",
+            quantise=settings.bits is not None,
+            bits=settings.bits,
             attention=settings.attention,
             trust_remote_code=settings.trust_remote_code,
             to_shard=settings.sharding == "fsdp2",
         )
         parameters = base.count_parameters(model)
+        new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
         stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
-        adapted: Any = adapters.add_adapter(model, settings)
+        adapted: Any = adapters.add_adapter(model, settings, tokenizer, encoded)
         trainable = adapters.trainable_parameters(adapted)
         team.from_first(lambda: run_folder.check_space(run, trainable))
         if checkpoint and settings.sharding == "fsdp2":
@@ -118,7 +121,7 @@ def finetune(
             return evaluation.score(adapted, tokenizer, held_out, questions, stops, asked.max_new_tokens, report)
 
         if held_out.rows:
-            with adapted.disable_adapter():  # the base itself, not an untrained adapter
+            with initialisation.base_alone(adapted):  # the base itself, not an untrained adapter
                 before = judge("before")
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
@@ -143,6 +146,7 @@ def finetune(
             licenses=run_folder.copy_licenses(snapshot, verdict.to_json(), run),
             adapter_files=record.digests_of(run / "adapter", "adapter"),
             adapted_modules=modules,
+            saved_ranks=adapters.saved_ranks(run / "adapter"),
             trainable_parameters=trainable,
             peak_memory_bytes=peak_bytes,
             baseline_memory_bytes=peak.baseline,

@@ -66,4 +66,6 @@ def test_micro_batches_and_processes_change_nothing_but_time(
         record = json.loads((run / "run.json").read_text())
         reference = json.loads((alone[adapter] / "run.json").read_text())
         assert record["evaluation"]["before"] == pytest.approx(reference["evaluation"]["before"], rel=1e-5)
-        assert record["evaluation"]["after"]["loss"] == pytest.approx(reference["evaluation"]["after"]["loss"], rel=1e-3)
+        assert record["evaluation"]["after"]["loss"] == pytest.approx(
+            reference["evaluation"]["after"]["loss"], rel=1e-3
+        )

@@ -93,7 +93,9 @@ def own_address(endpoint: str) -> str:
             way.connect(target)
             return str(way.getsockname()[0])
     except OSError as error:
-        raise TkError(f"no way from here to {endpoint}: {error.strerror or error}", hint="see --rdzv-endpoint") from error
+        raise TkError(
+            f"no way from here to {endpoint}: {error.strerror or error}", hint="see --rdzv-endpoint"
+        ) from error
 
 
 def launch(order: Order, nodes: Nodes, *, max_restarts: int, progress: Progress) -> Path:

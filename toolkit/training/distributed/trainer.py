@@ -13,6 +13,7 @@ from toolkit.training.distributed.strategy import decoder_of, is_sharded
 from toolkit.training.distributed.team import STOP, Team
 from toolkit.training.stopping import StopRequest
 
+
 def take_part(trainer: Any, team: Team, stop: StopRequest) -> None:
     """Make `trainer` train its share of `team`; nothing changes for a team of one.
 
