@@ -139,10 +139,14 @@ def summary(work: Workload, shape: Shape, found: dict[str, list[Outcome]], devic
     order = order_of(work)
     drawn = [order[index % len(order)] for index in range(work.batch_size, work.steps * work.batch_size)]
     tokens = sum(len(work.input_ids[index]) for index in drawn)
-    median = {name: statistics.median(seconds(outcome, device) for outcome in outcomes) for name, outcomes in found.items()}
+    median = {
+        name: statistics.median(seconds(outcome, device) for outcome in outcomes) for name, outcomes in found.items()
+    }
     rows = {}
     for name, outcomes in found.items():
-        ratios = [seconds(mine, device) / seconds(ours, device) for mine, ours in zip(outcomes, found["tk"], strict=True)]
+        ratios = [
+            seconds(mine, device) / seconds(ours, device) for mine, ours in zip(outcomes, found["tk"], strict=True)
+        ]
         mine, ours = outcomes[0].losses, found["tk"][0].losses
         rows[name] = {
             "seconds": round(median[name], 3),
@@ -226,7 +230,9 @@ def main() -> int:
     from toolkit.training import environment
 
     environment.prepare()
-    sides: dict[str, object] = {name: side for name, side in SIDES.items() if name == "tk" or name in (asked.side or SIDES)}
+    sides: dict[str, object] = {
+        name: side for name, side in SIDES.items() if name == "tk" or name in (asked.side or SIDES)
+    }
     if asked.device == "cuda" and importlib.util.find_spec("unsloth"):
         sides["Unsloth"] = unsloth
     bases, wrong = {}, []

@@ -14,7 +14,20 @@ from pathlib import Path
 from toolkit.errors import TkError
 from toolkit.training.distributed.team import current
 
-_LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "huggingface_hub", "py.warnings")
+_LIBRARIES = (
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "accelerate",
+    "bitsandbytes",
+    "huggingface_hub",
+    "py.warnings",
+    "mlflow",
+    "alembic",
+    "wandb",
+    "lm_eval",
+)
 _RECORDED = (
     "torch",
     "transformers",

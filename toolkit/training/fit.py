@@ -13,6 +13,7 @@ from toolkit.training.callbacks import TokenCount, watch
 from toolkit.training.curve import Curve, keep_until
 from toolkit.training.distributed.team import current
 from toolkit.training.distributed.trainer import take_part
+from toolkit.training.optimizers import lora_plus
 from toolkit.training.progress import Event, Progress
 from toolkit.training.saving import Saving, every_seconds, guard
 from toolkit.training.settings import Settings
@@ -55,6 +56,8 @@ def fit(
     trainer.add_callback(watch(curve, progress, stop, saving, counted))
     guard(trainer, run)
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
+    if settings.lora_plus_ratio is not None:
+        trainer.optimizer = lora_plus(trainer, settings)
     begun = time.monotonic()
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     keep_until(curve.path, step)

@@ -13,6 +13,7 @@ from toolkit.training import tracking
 from toolkit.training.answers import Question
 from toolkit.training.encoding import Encoded
 from toolkit.training.evaluation import Scores, held_out_loss, score
+from toolkit.training.initialisation import base_alone
 from toolkit.training.metrics import Metric, metrics_of
 from toolkit.training.progress import Event, Progress
 from toolkit.training.tasks import Task, task_scores, tasks_of
@@ -88,7 +89,7 @@ class Judge:
     def before(self) -> Scores:
         """The scores of the base itself, the adapter switched off. Raises InvalidInput where a required score is none
         of them, since it will not be there after training either."""
-        with self.model.disable_adapter():
+        with base_alone(self.model):
             scores = self("before")
         known = scores.to_json()
         absent = [name for name in self.recipe.evaluate.require if name not in known]

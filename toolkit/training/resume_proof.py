@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.training import environment
+from toolkit.training.loading import load_adapted
 from toolkit.training.methods import method_of
 from toolkit.training.progress import Event, Progress, silent
 from toolkit.training.settings import Settings, settings_of
@@ -104,12 +105,13 @@ class _Leg:
         place: Path,
         progress: Progress,
     ) -> None:
-        from toolkit.training import base, masks
+        from toolkit.training import base, masks, new_tokens
 
         self._settings, self._place, self._progress = settings, place, progress
         self._folder = snapshot.local_folder()
         self._method = method_of(recipe.method)
         self._tokenizer = base.load_tokenizer(self._folder, trust_remote_code=settings.trust_remote_code)
+        new_tokens.extend(self._tokenizer, settings.new_tokens, recipe.path)
         masks.ensure_template(self._tokenizer)
         self._rows = self._method.encode(data.train, self._tokenizer, settings)
 
@@ -132,7 +134,7 @@ class _Leg:
         run = self._place / name
         run.mkdir()
         environment.seed_everything(self._settings.seed)
-        model = self._adapted()
+        model = load_adapted(self._folder, self._tokenizer, self._settings, self._rows).model
         try:
             self._method.train(
                 model, self._tokenizer, self._rows, self._settings, run, note, checkpoint, keep_checkpoints=keep
@@ -141,21 +143,6 @@ class _Leg:
             return {}, tuple(losses)
         weights = get_peft_model_state_dict(model)
         return {key: weights[key].detach().to("cpu").clone() for key in sorted(weights)}, tuple(losses)
-
-    def _adapted(self) -> Any:
-        from toolkit.training import adapters, base, masks
-
-        settings = self._settings
-        model = base.load_base(
-            self._folder,
-            dtype=settings.dtype,
-            device=settings.device_type,
-            quantise=settings.adapter == "qlora",
-            attention=settings.attention,
-            trust_remote_code=settings.trust_remote_code,
-        )
-        base.align_tokens(model, self._tokenizer, masks.Template(self._tokenizer).end_of_turn())
-        return adapters.add_adapter(model, settings)
 
 
 def _digest(weights: Mapping[str, Any]) -> str:

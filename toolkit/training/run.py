@@ -23,6 +23,7 @@ from toolkit.training.distributed.state import whole_adapter
 from toolkit.training.distributed.strategy import distribute
 from toolkit.training.distributed.team import current
 from toolkit.training.judging import Judge, measures_of
+from toolkit.training.loading import load_adapted
 from toolkit.training.methods import method_of
 from toolkit.training.progress import Event, Progress, silent
 from toolkit.training.settings import settings_of
@@ -77,7 +78,7 @@ def finetune(
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, answers, base, masks, record
+        from toolkit.training import adapters, answers, base, masks, new_tokens, record
 
         say(
             Event(
@@ -85,6 +86,7 @@ def finetune(
             )
         )
         tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
+        new_tokens.extend(tokenizer, settings.new_tokens, recipe.path)
         plain = masks.ensure_template(tokenizer)
         encoded = method.encode(data.train, tokenizer, settings)
         held_out = method.encode(data.held_out, tokenizer, settings)
@@ -104,25 +106,15 @@ def finetune(
         environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
-        model = base.load_base(
-            folder,
-            dtype=settings.dtype,
-            device=settings.device_type,
-            quantise=settings.adapter == "qlora",
-            attention=settings.attention,
-            trust_remote_code=settings.trust_remote_code,
-            to_shard=settings.sharding == "fsdp2",
-        )
-        parameters = base.count_parameters(model)
-        stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
-        adapted: Any = adapters.add_adapter(model, settings)
+        loaded = load_adapted(folder, tokenizer, settings, encoded)
+        adapted: Any = loaded.model
         trainable = adapters.trainable_parameters(adapted)
         team.from_first(lambda: run_folder.check_space(run, trainable))
         if checkpoint and settings.sharding == "fsdp2":
             adapters.load_weights(adapted, checkpoint)
         distribute(adapted, settings.sharding, team, settings.device_type)
 
-        judge = Judge(adapted, tokenizer, held_out, questions, stops, recipe, measures, say)
+        judge = Judge(adapted, tokenizer, held_out, questions, loaded.stops, recipe, measures, say)
         before = None if judge.idle else judge.before()
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
@@ -147,10 +139,11 @@ def finetune(
             finished=_now(),
             wall_seconds=time.monotonic() - begun,
             base_files=base_files,
-            base_parameters=parameters,
+            base_parameters=loaded.base_parameters,
             licenses=run_folder.copy_licenses(snapshot, verdict.to_json(), run),
             adapter_files=record.digests_of(run / "adapter", "adapter"),
             adapted_modules=modules,
+            saved_ranks=adapters.saved_ranks(run / "adapter"),
             trainable_parameters=trainable,
             peak_memory_bytes=peak_bytes,
             baseline_memory_bytes=peak.baseline,

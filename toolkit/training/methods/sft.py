@@ -50,21 +50,22 @@ def train(
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
     )
     collator = (PackedCollator if settings.packing else PaddedCollator)(tokenizer.pad_token_id)
-    trainer = _trainer_class(settings.device_type)(
+    trainer = _trainer_class(settings)(
         model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
     )
     return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
 
 
-def _trainer_class(device_type: str) -> Any:
-    """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on."""
+def _trainer_class(settings: Settings) -> Any:
+    """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on, or would not
+    find the head: PEFT hides it behind trained rows of new tokens (trl 1.16 asks for `lm_head.bias`)."""
     from trl import SFTTrainer
 
     class Trainer(SFTTrainer):  # type: ignore[misc]  # trl is not followed
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """TRL would write a card of its own into each checkpoint, and ask the hub for its parts."""
 
-    if device_type == "cuda":
+    if settings.device_type == "cuda" and not settings.new_tokens:
         return Trainer
 
     class TiledTrainer(Trainer):

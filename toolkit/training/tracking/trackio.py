@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from typing import Any
 
 from toolkit.training.tracking import TrackedRun
 
@@ -24,7 +27,11 @@ class Trackio:
         os.environ["TRACKIO_DIR"] = str(run.folder)  # read when trackio is imported
         import trackio
 
-        self._run = trackio.init(
+        with _unsaid():
+            self._run = self._begun(trackio, run)
+
+    def _begun(self, trackio: Any, run: TrackedRun) -> Any:
+        return trackio.init(
             project=run.settings.get("project", "tk"),
             name=run.identity,
             config={**run.params, **run.tags},
@@ -38,4 +45,12 @@ class Trackio:
         self._run.log(dict(values), step=step)
 
     def close(self, finished: bool) -> None:
-        self._run.finish()
+        with _unsaid():
+            self._run.finish()
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """trackio prints that it uploads, which it does not do here."""
+    with redirect_stdout(StringIO()):
+        yield
