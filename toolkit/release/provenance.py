@@ -127,8 +127,8 @@ def _dependencies(facts: Facts) -> Iterable[dict[str, object]]:
             entry["annotations"] = {"license": dataset.terms.spdx}
         yield entry
     if facts.form.has_weights:
-        for file, entry in mapping(record, "adapter.files").items():
-            yield {"name": file, "digest": {"sha256": str(at(entry, "sha256"))}}
+        for file, recorded in mapping(record, "adapter.files").items():
+            yield {"name": file, "digest": {"sha256": str(at(recorded, "sha256"))}}
     if permitted := text(record, "permit.verdict_sha256"):
         yield {"name": "verdict", "digest": {"sha256": permitted}}
 

@@ -31,14 +31,18 @@ def served(path: Path):
     yield xllamacpp.Server(params)
 
 
-def continuation(server: Any, prompt: Sequence[int], count: int) -> tuple[list[int], list[dict[int, float]]]:
-    """Greedy tokens after a prompt of tokens, and for each step the log-probabilities of the likeliest few."""
+def continuation(server: Any, prompt: Sequence[int], count: int) -> tuple[list[int], int, dict[int, float]]:
+    """Greedy tokens after a prompt of tokens; and of one of them its position and what the likeliest there were, with
+    their log-probabilities. The server tells those for whole characters only, so one is taken that cannot be mistaken."""
     asked = {"prompt": list(prompt), "n_predict": count, "temperature": 0.0, "ignore_eos": True, "return_tokens": True}
     answer = _post(server, "/completion", {**asked, "cache_prompt": False, "n_probs": 10})
-    steps = [
-        {entry["id"]: entry["logprob"] for entry in step["top_logprobs"]} for step in answer["completion_probabilities"]
-    ]
-    return list(answer["tokens"]), steps
+    written, steps = list(answer["tokens"]), answer["completion_probabilities"]
+    if len(steps) == len(written):
+        position, step = 0, steps[0]
+    else:
+        step = next(step for step in steps if written.count(step["id"]) == 1)
+        position = written.index(step["id"])
+    return written, position, {entry["id"]: entry["logprob"] for entry in step["top_logprobs"]}
 
 
 def tokens(server: Any, text: str, *, special: bool = False) -> list[int]:

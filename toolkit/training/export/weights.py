@@ -57,16 +57,16 @@ def export_weights(
 
     record = papers.record
     quantised = is_quantised(record)
-    dtype = _format(base, wish.faithful)
     size = merging.weight_bytes(base)
     with staged_folder(target, overwrite=wish.overwrite) as staging:
         _require_room(staging, size, wish.gguf)
+        progress(Event("base", f"checking the files of {papers.facts.base.name}"))
+        require_base(base, record)
         if wish.gguf:
             from toolkit.training.export.gguf.families import require_family
 
             require_family(base)
-        progress(Event("base", f"checking the files of {papers.facts.base.name}"))
-        require_base(base, record)
+        dtype = _format(base, wish.faithful)
         with environment.quiet_libraries(Path(os.devnull)), _scratch(staging, target, wish.gguf) as scratch:
             progress(Event("base", "loading the model as it was trained"))
             device, computed = _where(record, papers, size)

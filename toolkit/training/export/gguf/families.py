@@ -64,6 +64,13 @@ def _lacking(config: Mapping[str, Any]) -> str | None:
         return f" with rotary embeddings scaled as {scaling}"
     if config.get("rope_interleave") is False:
         return " whose rotary embedding is not interleaved"
+    if kind == "qwen3_moe":
+        odd = (
+            not config.get("norm_topk_prob")
+            or config.get("mlp_only_layers")
+            or config.get("decoder_sparse_step", 1) != 1
+        )
+        return " with dense layers between, or experts whose weights do not add up to one" if odd else None
     if not FAMILIES[kind].latent:
         return None
     if not config.get("q_lora_rank") and config["num_hidden_layers"] not in _LITE_LAYERS:
