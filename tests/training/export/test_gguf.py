@@ -208,7 +208,7 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused(config: dict[str, Any
 
 def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(facts: Any, tokenizer: Any, tmp_path: Path) -> None:
     make_base("qwen2", {}, tmp_path, tokenizer)
-    with pytest.raises(TkError, match="llama.cpp has no tokenizer that splits text as this one does"):
+    with pytest.raises(TkError, match=r"llama\.cpp has no tokenizer that splits text as this one does"):
         write_gguf(
             tmp_path, tmp_path, facts, Form("gguf", quantization="f32"), byte_level((r"\w+|\W+",), tokenizer), (2,)
         )

@@ -184,7 +184,7 @@ def test_too_small_a_disk_or_memory_is_known_at_once(
     run, base = trained_runs("llama")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
-        with pytest.raises(TkError, match="the disk has 0.0 GiB free; the export needs"):
+        with pytest.raises(TkError, match=r"the disk has 0\.0 GiB free; the export needs"):
             exported(run, base, tmp_path / "merged")
     monkeypatch.setattr(environment, "available_memory_bytes", lambda: 1000)
     with pytest.raises(TkError, match="merging holds the whole base"):

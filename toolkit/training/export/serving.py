@@ -31,7 +31,7 @@ _SCRIPT = """\
 set -eu
 cd "$(dirname "$0")"
 {find}check() {{
-    if ! (cd "$1" && sha256sum --check --strict --quiet -) < "$2"; then
+    if ! (cd "$1" && sha256sum --check --strict --quiet - >&2) < "$2"; then
         echo "$1 is not what the run was made with (see $2); not served" >&2
         exit 1
     fi
@@ -51,7 +51,7 @@ def export_adapter_for_vllm(
     record, facts = papers.record, papers.facts
     config = read_json(run / "adapter" / "adapter_config.json")
     assert isinstance(config, dict)
-    rank = _served_rank(config)
+    rank = served_rank(config)
     require_base(base, record)
     with staged_folder(target, overwrite=overwrite) as staging:
         adapter = staging / "adapter"
@@ -106,7 +106,7 @@ def _write_serving(
     write_text(staging / "serve.yaml", _yaml(settings))
 
 
-def _served_rank(config: Mapping[str, Any]) -> int:
+def served_rank(config: Mapping[str, Any]) -> int:
     """The smallest rank that vLLM reserves for and that holds the adapter."""
     instead = "export the merged weights: tk export RUN --merge --vllm"
     kinds = {
