@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit.errors import TkError
 from toolkit.files.digests import sha256_file
-from toolkit.training.examples import Message
+from toolkit.training.conversations import Message
 
 
 class Chat:

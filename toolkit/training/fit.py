@@ -46,7 +46,7 @@ def fit(
     trainer.add_callback(watch(curve, progress, stop))
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
     begun = time.monotonic()
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    step = step_of(checkpoint)
     keep_until(run / "metrics.jsonl", step)
     try:
         with stop:
@@ -68,6 +68,11 @@ def fit(
         seconds=time.monotonic() - begun,
         resumed_from=step or None,
     )
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The optimiser steps that had been made when a checkpoint was written; 0 without one."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 def _smaller(settings: Settings) -> str:

@@ -35,6 +35,8 @@ class Settings:
     checkpointing: bool
     seed: int
     trust_remote_code: bool = False
+    on_overlength: str = "error"  # error | split | truncate
+    train_on: str = "assistant"  # assistant | last | all
 
     @property
     def device_type(self) -> str:
@@ -69,4 +71,6 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
         trust_remote_code=recipe.trust_remote_code,
+        on_overlength=recipe.data.on_overlength,
+        train_on=recipe.data.train_on,
     )
