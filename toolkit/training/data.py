@@ -84,10 +84,13 @@ class TrainingData:
 
     def notes(self) -> Iterator[str]:
         """What a reader of the record should know of the rows."""
-        if found := self.duplicates:
-            if found.exact or found.near:
-                row, earlier = found.pairs[0]
-                yield f"{found.exact} rows repeat another, {found.near} more but for case and punctuation ({row} as {earlier})"
+        found = self.duplicates
+        if found and found.pairs:
+            row, earlier = found.pairs[0]
+            yield (
+                f"{found.exact} rows repeat another, {found.near} more but for case and punctuation; the first is {row}, "
+                f"which says what {earlier} says"
+            )
         for part in self.parts:
             if part.unused:
                 yield f"columns of {part.asked.name} that nothing was learnt from: {', '.join(part.unused)}"
