@@ -63,11 +63,10 @@ def _checks(facts: Mapping[str, Any], base: str) -> Iterator[str]:
             if not long["rows"]
             else f", {long['tokens']:,} tokens beyond it ({long['tokens_share']:.1%}): {long['policy']}"
         )
-        yield f"  too long    {words} above {long['max_length']} tokens{beyond}; the longest has {long['longest']}"
+        of = f" of the first {long['of_rows']:,}" if facts["streaming"] else ""
+        yield f"  too long    {words}{of} above {long['max_length']} tokens{beyond}; the longest has {long['longest']}"
     elif "template" not in facts:
         yield from wrapped(f"tokens were not counted: the tokenizer of {base} is not at hand", "  too long    ")
-    else:
-        yield "  too long    told as rows come: they are streamed"
     if template := facts.get("template"):
         yield f"  template    {template['from']}, sha256 {template['sha256'][:12]}…"
         stops = template["stops"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,7 @@ def check_data(prepared: Prepared, offline: bool, format_: str) -> None:
 
             settings = settings_of(recipe, prepared.plan.choices, prepared.plan.device.kind)
             rows = prepare_rows(recipe, data, method_of(recipe.method), settings, folder)
-        counted = rows.encoded if data.stream is None else None
-        facts = data_facts(recipe, data, counted, rows.template)  # type: ignore[arg-type]
+        facts = data_facts(recipe, data, rows.encoded, rows.template)
         notes = rows.notes(data)
     if format_ == "json":
         print_json({"schema": "tk/data/1", **facts, "notes": notes})
@@ -76,7 +76,8 @@ def _tokenizer(prepared: Prepared, offline: bool) -> Path | None:
     return tokenizer_folder(parse_reference(prepared.recipe.base), access(offline))
 
 
-def _quietly():  # type: ignore[no-untyped-def]  # a context manager of the training room, imported when it is needed
+def _quietly() -> AbstractContextManager[object]:
+    """Libraries that are imported say nothing while rows are tokenised."""
     import os
 
     from toolkit.training import environment

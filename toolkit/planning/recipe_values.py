@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 METHODS = ("sft",)
+ADAPTERS = ("auto", "lora", "lora-8bit", "qlora")
+INITS = ("default", "gaussian", "pissa", "pissa_niter_N", "olora", "eva", "loftq")  # N a whole number
 FORMATS = ("auto", "messages", "prompt-completion", "alpaca", "sharegpt", "text")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTIONS = ("auto", "sdpa", "flash_attention_2")
@@ -17,13 +19,19 @@ SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 
 @dataclass(frozen=True, slots=True)
 class AdapterSettings:
-    """LoRA as PEFT says it. `type: auto` takes the best that fits; no target modules means all linear matrices."""
+    """LoRA as PEFT says it. `type` says what lies beneath: the base as it is (lora), in int8 (lora-8bit) or in NF4 (qlora);
+    auto takes the best that fits. No target modules means all linear matrices. `new_tokens` are added to the tokenizer."""
 
     type: str = "auto"
     rank: int = 16
     alpha: int | None = None
     dropout: float = 0.0
     target_modules: tuple[str, ...] | None = None
+    dora: bool = False
+    rslora: bool = False
+    init: str = "default"
+    lora_plus_ratio: float | None = None
+    new_tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def data_facts(
             "sha256": source.sha256,
             "bytes": source.bytes,
             "rows": rows,
-            **({"tokens": encoded.tokens} if encoded is not None else {}),
+            **({"tokens": encoded.tokens} if encoded is not None and encoded.tokens else {}),
             "format": data.format,
         },
         "sources": [part.to_json() for part in data.parts],
@@ -48,7 +48,8 @@ def data_facts(
     if data.duplicates is not None:
         facts["duplicates"] = data.duplicates.to_json()
     if encoded is not None:
-        facts["loss_tokens"] = encoded.loss_tokens
+        if encoded.tokens:  # of a stream that has not run, nothing is known
+            facts["loss_tokens"] = encoded.loss_tokens
         facts["longest_row_tokens"] = encoded.longest
         facts["overlong_rows"] = encoded.overlength.rows if encoded.overlength else 0
         if encoded.overlength is not None:

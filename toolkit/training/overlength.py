@@ -38,6 +38,7 @@ class Overlength:
         return {
             "policy": self.policy,
             "max_length": self.max_length,
+            "of_rows": self.of_rows,
             "rows": self.rows,
             "rows_share": self.rows / self.of_rows if self.of_rows else 0.0,
             "tokens": self.tokens,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import TkError
 from toolkit.planning.recipe import Recipe
-from toolkit.training import serving
+from toolkit.training import new_tokens, serving
 from toolkit.training.base import load_tokenizer
 from toolkit.training.data import TrainingData
 from toolkit.training.data_report import data_notes
+from toolkit.training.distributed.team import current
 from toolkit.training.encoding import Encoded
 from toolkit.training.examples import Example
 from toolkit.training.masks import Template, ensure_template
@@ -22,6 +24,8 @@ from toolkit.training.stream_rows import StreamedRows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_TRIED = 1000  # streamed rows that are tokenised before the base is loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ class PreparedRows:
     settings: Settings
     template: dict[str, object]
     sampled: tuple[Sequence[Example], Sequence[Sequence[int]]]
+
+    @property
+    def at_hand(self) -> Encoded:
+        """Rows that are held in memory: all of them, or the first of a stream."""
+        return self.encoded.first if isinstance(self.encoded, StreamedRows) else self.encoded
 
     def notes(self, data: TrainingData) -> list[str]:
         """What the record should say of the data, in words. Of a stream it is complete once it was trained on."""
@@ -56,6 +65,7 @@ def open_tokenizer(recipe: Recipe, folder: Path) -> tuple[PreTrainedTokenizerBas
         if own is None or not own.is_file():
             raise TkError("no such chat template", where=recipe.data.template)
     tokenizer = load_tokenizer(folder, trust_remote_code=recipe.trust_remote_code)
+    new_tokens.extend(tokenizer, recipe.adapter.new_tokens, recipe.path)
     plain = ensure_template(tokenizer, own)
     facts = serving.template_facts(tokenizer, plain=plain, own=recipe.data.template)
     return tokenizer, {**facts, "stops": serving.stop_facts(tokenizer, Template(tokenizer), folder)}
@@ -72,6 +82,9 @@ def prepare_rows(recipe: Recipe, data: TrainingData, method: Method, settings: S
     if data.stream is None:
         encoded = method.encode(data.train, tokenizer, settings)
     else:
+        if current().size > 1:
+            raise TkError("rows are streamed to one process only", where=recipe.path, hint="set data.streaming: false")
+        first = method.encode(tuple(islice(data.stream.examples(), _TRIED)), tokenizer, settings)
         settings = replace(settings, max_steps=data.stream.steps(settings))
         encoded = StreamedRows(
             data.stream,
@@ -79,6 +92,7 @@ def prepare_rows(recipe: Recipe, data: TrainingData, method: Method, settings: S
             steps=settings.max_steps or 0,
             batch=settings.micro_batch_size * settings.accumulation,
             divided=settings.on_overlength == "split",
+            first=first,
         )
     sampled = _sampled(data, encoded, held_out, settings.max_length)
     serving.check_saved(tokenizer, *sampled)

@@ -16,6 +16,9 @@ from toolkit.release.record import write_record
 from toolkit.training import environment, run_folder
 from toolkit.training.checkpoints import resumable
 from toolkit.training.data import TrainingData, load_data
+from toolkit.training.distributed.state import whole_adapter
+from toolkit.training.distributed.strategy import distribute
+from toolkit.training.distributed.team import current
 from toolkit.training.methods import method_of
 from toolkit.training.progress import Event, Progress, silent
 from toolkit.training.settings import settings_of
@@ -44,10 +47,14 @@ def finetune(
     Raises TypeError without a permit; TkError when the permit is for another recipe or verdict, the plan does not fit,
     or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C.
     """
+    team = current()
     _check_papers(permit, recipe, verdict)
     require_fit(plan, recipe.path)
+    if plan.gpus != team.size:
+        raise TkError(f"the plan is for {plan.gpus} processes, and {team.size} run it", where=recipe.path)
+    progress = progress if team.first else silent
     started, begun = _now(), time.monotonic()
-    run = run_folder.open_run(Path(recipe.output), overwrite=overwrite)
+    run = team.from_first(lambda: run_folder.open_run(Path(recipe.output), overwrite=overwrite))
     environment.prepare()
     if data is None:
         progress(Event("data", f"reading {', '.join(source.name for source in recipe.data.sources)}"))
@@ -55,14 +62,14 @@ def finetune(
     method, settings = method_of(recipe.method), settings_of(recipe, plan.choices, plan.device.kind)
     folder = snapshot.local_folder()
 
-    with environment.quiet_libraries(run / "log.txt") as log:
+    with environment.quiet_libraries(team.log(run)) as log:
 
         def say(event: Event) -> None:
             if event.done is None:
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, base, evaluation, masks, record, serving
+        from toolkit.training import adapters, base, evaluation, initialisation, masks, new_tokens, record, serving
         from toolkit.training.prepared import prepare_rows
 
         counted = f"{len(data.train)} rows" if data.stream is None else "streamed rows"
@@ -73,8 +80,10 @@ def finetune(
         questions = evaluation.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
 
         base_files = snapshot.files()
-        run_folder.clear(run, overwrite=overwrite)
-        checkpoint = resumable(run / "checkpoints", run_folder.identity(recipe, plan, base_files, data.source.sha256))
+        identity = run_folder.identity(recipe, plan, base_files, data.source.sha256)
+        team.agree({**identity, "versions": sha256_json(environment.versions())})
+        team.from_first(lambda: run_folder.clear(run, overwrite=overwrite))
+        checkpoint = team.from_first(lambda: resumable(run / "checkpoints", identity))
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
         environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
@@ -83,15 +92,21 @@ def finetune(
             folder,
             dtype=settings.dtype,
             device=settings.device_type,
-            quantise=settings.adapter == "qlora",
+            quantise=settings.bits is not None,
+            bits=settings.bits,
             attention=settings.attention,
             trust_remote_code=settings.trust_remote_code,
+            to_shard=settings.sharding == "fsdp2",
         )
         parameters = base.count_parameters(model)
+        new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
         stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
-        adapted: Any = adapters.add_adapter(model, settings)
+        adapted: Any = adapters.add_adapter(model, settings, tokenizer, rows.at_hand)
         trainable = adapters.trainable_parameters(adapted)
-        run_folder.check_space(run, trainable)
+        team.from_first(lambda: run_folder.check_space(run, trainable))
+        if checkpoint and settings.sharding == "fsdp2":
+            adapters.load_weights(adapted, checkpoint)
+        distribute(adapted, settings.sharding, team, settings.device_type)
 
         def judge(stage: str) -> evaluation.Scores:
             def report(done: int, total: int) -> None:
@@ -101,7 +116,7 @@ def finetune(
             return evaluation.score(adapted, tokenizer, held_out, questions, stops, asked.max_new_tokens, report)
 
         if held_out.rows:
-            with adapted.disable_adapter():  # the base itself, not an untrained adapter
+            with initialisation.base_alone(adapted):  # the base itself, not an untrained adapter
                 before = judge("before")
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
@@ -110,8 +125,12 @@ def finetune(
         after = judge("after") if held_out.rows else None
 
         say(Event("record", "saving the adapter"))
-        peak_bytes = peak.bytes()
-        adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision)
+        peak_bytes = team.largest(peak.bytes())
+        whole = whole_adapter(adapted) if settings.sharding == "fsdp2" else None
+        if not team.first:
+            team.wait()  # until the record is written
+            return run
+        adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision, whole)
         notes = rows.notes(data)
         if served := serving.served_otherwise(run / "adapter", *rows.sampled):
             notes.append(f"the tokenizer saved with the adapter does not render rows as they were trained on: {served}")
@@ -124,6 +143,7 @@ def finetune(
             licenses=run_folder.copy_licenses(snapshot, verdict.to_json(), run),
             adapter_files=record.digests_of(run / "adapter", "adapter"),
             adapted_modules=modules,
+            saved_ranks=adapters.saved_ranks(run / "adapter"),
             trainable_parameters=trainable,
             peak_memory_bytes=peak_bytes,
             baseline_memory_bytes=peak.baseline,
@@ -136,6 +156,7 @@ def finetune(
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}
         value = record.build_record(papers, recipe, plan, snapshot, settings, data, encoded, trained, compared, facts)
         write_record(run, value)
+        team.wait()
         say(Event("record", f"done in {facts.wall_seconds:.0f} s"))
     return run
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from toolkit.training.encoding import IGNORED, Encoded
 from toolkit.training.examples import Example
-from toolkit.training.overlength import Overlength
 from toolkit.training.stream import Stream
 
 _TOGETHER = 64  # examples that one call of the tokenizer takes
@@ -29,10 +28,13 @@ class _Totals:
 class StreamedRows:
     """What `Encoded` is for rows in memory. Its counts are of the rows that were trained on, once `end` was called.
 
-    `encode` turns a few examples into rows; `steps` is how long the run is and `batch` the rows of one of its steps.
+    `encode` turns a few examples into rows, `first` are those that were tried before; `steps` is how long the run is and
+    `batch` the rows of one of its steps. `divided` says that an example may become several rows.
     """
 
-    def __init__(self, stream: Stream, encode: Encode, *, steps: int, batch: int, divided: bool) -> None:
+    def __init__(
+        self, stream: Stream, encode: Encode, *, steps: int, batch: int, divided: bool, first: Encoded
+    ) -> None:
         self._stream = stream
         self._encode = encode
         self._divided = divided
@@ -41,9 +43,10 @@ class StreamedRows:
         self._trained = 0
         self.steps = steps
         self.batch = batch
-        self.longest = 0
-        self.notes: tuple[str, ...] = ()
-        self.overlength: Overlength | None = None
+        self.first = first
+        self.longest = first.longest
+        self.notes = first.notes
+        self.overlength = first.overlength
 
     def dataset(self, *, passed: int = 0) -> Any:
         """The rows as a `datasets.IterableDataset`; the first `passed` are left out, having been trained on before."""

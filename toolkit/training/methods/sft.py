@@ -59,7 +59,7 @@ def train(
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
     )
     collator = (PackedCollator if settings.packing else PaddedCollator)(tokenizer.pad_token_id)
-    trainer = _trainer_class(settings.device_type)(
+    trainer = _trainer_class(settings)(
         model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
     )
     if not isinstance(data, StreamedRows):
@@ -69,15 +69,16 @@ def train(
     return replace(trained, tokens=data.tokens_seen, epochs=round(data.epochs, 4))
 
 
-def _trainer_class(device_type: str) -> Any:
-    """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on."""
+def _trainer_class(settings: Settings) -> Any:
+    """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on, or would not
+    find the head: PEFT hides it behind trained rows of new tokens (trl 1.16 asks for `lm_head.bias`)."""
     from trl import SFTTrainer
 
     class Trainer(SFTTrainer):  # type: ignore[misc]  # trl is not followed
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """TRL would write a card of its own into each checkpoint, and ask the hub for its parts."""
 
-    if device_type == "cuda":
+    if settings.device_type == "cuda" and not settings.new_tokens:
         return Trainer
 
     class TiledTrainer(Trainer):
@@ -87,6 +88,8 @@ def _trainer_class(device_type: str) -> Any:
             losses = next_token_losses(
                 model, {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
             )
-            return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
+            # Of several processes each divides by the tokens of all, and their gradients are averaged.
+            total = losses.sum() * self.accelerator.num_processes
+            return total / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
 
     return TiledTrainer
