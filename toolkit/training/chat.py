@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import TkError
-from toolkit.training.examples import Message
+from toolkit.training.conversations import Message
 from toolkit.training.trained import Trained, load_trained, require_base
 
 

@@ -53,7 +53,7 @@ def fit(
     if settings.lora_plus_ratio is not None:
         trainer.optimizer = lora_plus(trainer, settings)
     begun = time.monotonic()
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    step = step_of(checkpoint)
     keep_until(curve.path, step)
     try:
         with stop:
@@ -75,6 +75,11 @@ def fit(
         seconds=time.monotonic() - begun,
         resumed_from=step or None,
     )
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The optimiser steps that had been made when a checkpoint was written; 0 without one."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 def _smaller(settings: Settings) -> str:

@@ -57,7 +57,7 @@ def finetune(
     run = team.from_first(lambda: run_folder.open_run(Path(recipe.output), overwrite=overwrite))
     environment.prepare()
     if data is None:
-        progress(Event("data", f"reading {recipe.data.train}"))
+        progress(Event("data", f"reading {', '.join(source.name for source in recipe.data.sources)}"))
         data = load_data(recipe, offline=offline)
     method, settings = method_of(recipe.method), settings_of(recipe, plan.choices, plan.device.kind)
     folder = snapshot.local_folder()
@@ -69,18 +69,13 @@ def finetune(
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, base, evaluation, initialisation, masks, new_tokens, record
+        from toolkit.training import adapters, base, evaluation, initialisation, masks, new_tokens, record, serving
+        from toolkit.training.prepared import prepare_rows
 
-        say(
-            Event(
-                "data", f"tokenising {len(data.train)} rows to train on and {len(data.held_out)} held out ({data.how})"
-            )
-        )
-        tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
-        new_tokens.extend(tokenizer, settings.new_tokens, recipe.path)
-        plain = masks.ensure_template(tokenizer)
-        encoded = method.encode(data.train, tokenizer, settings)
-        held_out = method.encode(data.held_out, tokenizer, settings)
+        counted = f"{len(data.train)} rows" if data.stream is None else "streamed rows"
+        say(Event("data", f"tokenising {counted} to train on and {len(data.held_out)} held out ({data.how})"))
+        rows = prepare_rows(recipe, data, method, settings, folder)
+        tokenizer, encoded, held_out, settings = rows.tokenizer, rows.encoded, rows.held_out, rows.settings
         asked = recipe.evaluate
         questions = evaluation.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
 
@@ -106,7 +101,7 @@ def finetune(
         parameters = base.count_parameters(model)
         new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
         stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
-        adapted: Any = adapters.add_adapter(model, settings, tokenizer, encoded)
+        adapted: Any = adapters.add_adapter(model, settings, tokenizer, rows.at_hand)
         trainable = adapters.trainable_parameters(adapted)
         team.from_first(lambda: run_folder.check_space(run, trainable))
         if checkpoint and settings.sharding == "fsdp2":
@@ -136,7 +131,9 @@ def finetune(
             team.wait()  # until the record is written
             return run
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision, whole)
-        notes = [*encoded.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
+        notes = rows.notes(data)
+        if served := serving.served_otherwise(run / "adapter", *rows.sampled):
+            notes.append(f"the tokenizer saved with the adapter does not render rows as they were trained on: {served}")
         facts = record.Facts(
             started=started,
             finished=_now(),
@@ -153,6 +150,7 @@ def finetune(
             versions=environment.versions(),
             hardware=environment.hardware(settings.device, plan.device.name),
             notes=notes,
+            template={**rows.template, "rows_compared": len(rows.sampled[0]), "served_as_trained": not served},
         )
         compared = record.evaluation_of(held_out.rows, questions, before, after) if after is not None else None
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}

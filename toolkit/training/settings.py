@@ -35,6 +35,8 @@ class Settings:
     checkpointing: bool
     seed: int
     trust_remote_code: bool = False
+    on_overlength: str = "error"  # error | split | truncate
+    train_on: str = "assistant"  # assistant | last | all
     sharding: str = "none"  # none | ddp | fsdp2
     dora: bool = False
     rslora: bool = False
@@ -85,6 +87,8 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
         trust_remote_code=recipe.trust_remote_code,
+        on_overlength=recipe.data.on_overlength,
+        train_on=recipe.data.train_on,
         sharding=str(value["sharding"]),
         dora=recipe.adapter.dora,
         rslora=recipe.adapter.rslora,

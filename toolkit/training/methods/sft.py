@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.training import encoding
 from toolkit.training.arguments import training_arguments
 from toolkit.training.batches import PackedCollator, PaddedCollator
-from toolkit.training.fit import Trained, fit
+from toolkit.training.fit import Trained, fit, step_of
 from toolkit.training.losses import next_token_losses
 from toolkit.training.progress import Progress
+from toolkit.training.stream_rows import StreamedRows
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
 
 def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Encoded:
     """Rows of which the loss counts the assistant's tokens. Raises InvalidInput naming each row that cannot be used."""
-    return encoding.encode(examples, tokenizer, settings.max_length)
+    return encoding.encode(
+        examples, tokenizer, settings.max_length, on_overlength=settings.on_overlength, train_on=settings.train_on
+    )
 
 
 def train(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    data: Encoded,
+    data: Encoded | StreamedRows,
     settings: Settings,
     run: Path,
     progress: Progress,
@@ -42,9 +46,14 @@ def train(
     from datasets import Dataset
     from trl import SFTConfig
 
-    rows = Dataset.from_dict({"input_ids": data.input_ids, "labels": data.labels})
+    arguments = training_arguments(settings, run, keep_checkpoints=keep_checkpoints)
+    if isinstance(data, StreamedRows):
+        rows = data.dataset(passed=step_of(checkpoint) * data.batch)
+        arguments["ignore_data_skip"] = True  # the stream itself passes over what was trained on, untokenised
+    else:
+        rows = Dataset.from_dict({"input_ids": data.input_ids, "labels": data.labels})
     args = SFTConfig(
-        **training_arguments(settings, run, keep_checkpoints=keep_checkpoints),
+        **arguments,
         max_length=None,  # checked when the rows were tokenised
         dataset_kwargs={"skip_prepare_dataset": True},
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
@@ -53,7 +62,11 @@ def train(
     trainer = _trainer_class(settings)(
         model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
     )
-    return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+    if not isinstance(data, StreamedRows):
+        return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+    trained = fit(trainer, settings, run, progress, tokens=0, checkpoint=checkpoint)
+    data.end(trained.steps)
+    return replace(trained, tokens=data.tokens_seen, epochs=round(data.epochs, 4))
 
 
 def _trainer_class(settings: Settings) -> Any:
