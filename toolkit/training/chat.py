@@ -52,7 +52,7 @@ class Chat:
         """
         import torch
 
-        from toolkit.training.evaluation import answer
+        from toolkit.training.answers import answer
 
         sampling = sampling or Sampling()
         prompt = self._encode(messages)

@@ -34,6 +34,8 @@ class Settings:
     packing: bool
     checkpointing: bool
     seed: int
+    save_every: float | str = 0.25  # share of the steps, or a time such as 10min
+    save_keep: int = 2
     trust_remote_code: bool = False
     on_overlength: str = "error"  # error | split | truncate
     train_on: str = "assistant"  # assistant | last | all
@@ -86,6 +88,8 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         packing=bool(value["packing"]),
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
+        save_every=train.save.every,
+        save_keep=train.save.keep,
         trust_remote_code=recipe.trust_remote_code,
         on_overlength=recipe.data.on_overlength,
         train_on=recipe.data.train_on,
