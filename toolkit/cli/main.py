@@ -20,6 +20,7 @@ COMMANDS = (
     "finetune",
     "chat",
     "export",
+    "runs",
     "card",
     "release",
     "verify",

@@ -15,6 +15,7 @@ from toolkit.release import cyclonedx, provenance, spdx, spdx3
 from toolkit.release.card import markdown_card
 from toolkit.release.card_html import html_card
 from toolkit.release.copies import Copy, copies_of, main_license
+from toolkit.release.evaluated import require_gate
 from toolkit.release.exported import Exported, read_export
 from toolkit.release.facts import Facts, facts_of
 from toolkit.release.form import ADAPTER
@@ -87,6 +88,7 @@ def release(
     require_formats()
     record = read_record(run_folder)
     check_permit(record, run_folder)
+    require_gate(record, run_folder)
     exported = read_export(export, record) if export is not None else None
     facts = facts_of(record, name, exported.form if exported else ADAPTER)
     if exported and exported.form.kind == "gguf" and exported.name != facts.name:

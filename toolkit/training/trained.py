@@ -11,6 +11,7 @@ from typing import Any
 from toolkit.errors import TkError
 from toolkit.files.digests import sha256_file
 from toolkit.release.record import mapping, text
+from toolkit.training.settings import bits_of_adapter
 
 # What a model is loaded from. Cards and licences beside it may be edited without making it another model.
 LOADED = (".safetensors", ".json", ".model", ".jinja", ".py", ".tiktoken")
@@ -39,7 +40,10 @@ def load_trained(run: Path, base: Path, record: Mapping[str, Any], *, device: st
 
         trust = trusts_remote_code(record)
         tokenizer = load_tokenizer(run / "adapter", trust_remote_code=trust)
-        model = load_base(base, dtype=dtype, device=device, quantise=is_quantised(record), trust_remote_code=trust)
+        bits = bits_of(record)
+        model = load_base(
+            base, dtype=dtype, device=device, quantise=bits is not None, bits=bits, trust_remote_code=trust
+        )
         stops = align_tokens(model, tokenizer, None)
         adapted = load_adapter(model, run / "adapter")
         adapted.eval()
@@ -68,9 +72,9 @@ def require_base(base: Path, record: Mapping[str, Any]) -> None:
         raise TkError(f"holds weights that the run did not have: {further[0]}", where=str(base))
 
 
-def is_quantised(record: Mapping[str, Any]) -> bool:
-    """Whether the base was in 4 bits while the adapter was trained."""
-    return text(record, "adapter.type") == "qlora"
+def bits_of(record: Mapping[str, Any]) -> int | None:
+    """Bits that the matrices of the base had while the adapter was trained; None where they were not quantised."""
+    return bits_of_adapter(text(record, "adapter.type") or "")
 
 
 def trusts_remote_code(record: Mapping[str, Any]) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 KINDS = {
+    "mistral": ("lora", "torch.float32", "[q_proj, down_proj], dora: true, new_tokens: [<so>, <then>]"),
+    "qwen3": ("lora-8bit", "torch.bfloat16", "[q_proj, v_proj, up_proj]"),
     "qwen2": ("qlora", "torch.bfloat16", "[q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]"),
     "deepseek_v3": ("qlora", "torch.bfloat16", "[q_b_proj, o_proj, experts, shared_experts]"),
     "llama": ("lora", "torch.float32", "[q_proj, k_proj, v_proj, o_proj]"),

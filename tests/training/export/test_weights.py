@@ -36,7 +36,7 @@ def layout(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("family", ["qwen2", "deepseek_v3"])
+@pytest.mark.parametrize("family", ["qwen2", "deepseek_v3", "qwen3"])
 def test_a_faithful_merge_is_the_model_that_was_trained(family: str, trained_runs: Runs, tmp_path: Path) -> None:
     run, base = trained_runs(family)
     plain = exported(run, base, tmp_path / "plain")["comparison"]
@@ -47,6 +47,7 @@ def test_a_faithful_merge_is_the_model_that_was_trained(family: str, trained_run
     assert faithful["loss"]["exported"] == pytest.approx(faithful["loss"]["trained"], abs=1e-3)
     recorded = json.loads((run / "run.json").read_text())["evaluation"]["after"]["loss"]
     assert faithful["loss"]["trained"] == pytest.approx(recorded, abs=1e-4)
+    assert json.loads((tmp_path / "faithful" / "export.json").read_text())["method"]["merge"] == "dequantised"
     # Names of experts too are those of the base, one matrix each: what others load.
     assert layout(tmp_path / "plain") == layout(tmp_path / "faithful") == layout(base)
 
@@ -71,6 +72,20 @@ def test_transformers_alone_loads_it_and_answers_as_the_chat_does(trained_runs: 
     assert json.loads((tmp_path / "merged" / "generation_config.json").read_text())["eos_token_id"]
 
 
+def test_new_tokens_and_dora_are_merged_with_all_the_rest(trained_runs: Runs, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    run, base = trained_runs("mistral")
+    paper = exported(run, base, tmp_path / "merged")
+    assert paper["comparison"]["kl"]["mean"] < 1e-6
+    rows = layout(tmp_path / "merged")["model.embed_tokens.weight"][0][0]
+    assert rows == layout(base)["model.embed_tokens.weight"][0][0] + 2
+    assert AutoTokenizer.from_pretrained(tmp_path / "merged").convert_tokens_to_ids("<then>") == rows - 1
+    gguf = exported(run, base, tmp_path / "gguf", gguf=True)
+    assert gguf["comparison"]["kl"]["mean"] < 1e-6
+    assert gguf["method"]["quantization"] == "f32"
+
+
 def test_the_papers_say_what_was_made_from_what(trained_runs: Runs, tmp_path: Path) -> None:
     run, base = trained_runs("llama")
     paper = exported(run, base, tmp_path / "merged")
@@ -93,7 +108,7 @@ def test_an_update_is_added_in_float32_and_rounded_once(trained_runs: Runs) -> N
     from toolkit.training.export.merging import merged_model
 
     run, base = trained_runs("qwen2")
-    merged = merged_model(run, base, dtype="bfloat16", faithful=False, device="cpu").state_dict()
+    merged = merged_model(run, base, dtype="bfloat16", bits=None, device="cpu").state_dict()
     adapter, weights = load_file(run / "adapter" / "adapter_model.safetensors"), load_file(base / "model.safetensors")
     config = json.loads((run / "adapter" / "adapter_config.json").read_text())
     name = "model.layers.1.mlp.down_proj"
@@ -108,7 +123,7 @@ def test_nothing_is_merged_into_4_bits(trained_runs: Runs) -> None:
 
     run, base = trained_runs("qwen2")
     trained = load_trained(run, base, read_record(run), device="cpu", dtype="float32")
-    with pytest.raises(TkError, match="never merged into weights of 4 bits"):
+    with pytest.raises(TkError, match="never merged into weights of 4 or 8 bits"):
         merge(trained.model)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 SPOOL_BYTES = 2**30  # distributions of the trained model wait on disk for those of the exported one
 MOST_TOKENS = 4096
+STREAMED = 256  # rows that are looked at of a stream without held-out rows
 
 Report = Callable[[int, int], None]
 
@@ -86,16 +88,19 @@ def recipe_rows(record: Mapping[str, Any], tokenizer: Any, data: Path | None, *,
 
     recipe = recipe_of_record(record)
     if data is not None:
-        recipe = replace(
-            recipe, data=replace(recipe.data, train=str(data), eval=None), evaluate=replace(recipe.evaluate, fraction=0)
-        )
+        named = replace(recipe.data, train=str(data), eval=None, split=None, config=None, streaming=False)
+        recipe = replace(recipe, data=named, evaluate=replace(recipe.evaluate, fraction=0))
     try:
         rows = load_data(recipe, offline=offline)
     except TkError as error:
         hint = "the trained and the exported model are compared on rows of the run; --data FILE names others"
         raise TkError(f"the rows of the run cannot be read: {error.message}", where=error.where, hint=hint) from error
     which = str(data) if data is not None else f"held-out, {rows.how}" if rows.held_out else "trained on"
-    return encode(rows.held_out or rows.train, tokenizer, recipe.train.max_length), which
+    examples = rows.held_out or rows.train
+    if not examples and rows.stream is not None:
+        examples = tuple(islice(rows.stream.examples(), STREAMED))
+    options = {"on_overlength": recipe.data.on_overlength, "train_on": recipe.data.train_on}
+    return encode(examples, tokenizer, recipe.train.max_length, **options), which
 
 
 def spool(model: Any, rows: Rows, path: Path, report: Report) -> float:

@@ -25,18 +25,20 @@ FLOATS = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}  # safetensors
 
 
 def merged_model(
-    run: Path, base: Path, *, dtype: str, faithful: bool, device: str, trust_remote_code: bool = False
+    run: Path, base: Path, *, dtype: str, bits: int | None, device: str, trust_remote_code: bool = False
 ) -> PreTrainedModel:
     """The base in folder `base` with the adapter of `run` in its weights, in main memory, in `dtype`.
 
-    With `faithful` the base is quantised as for training and dequantised before the adapter is merged; `device` is where
+    With `bits` the base is quantised as for training and dequantised before the adapter is merged; `device` is where
     that is done. Raises TkError when the adapter cannot be merged.
     """
     from toolkit.training.adapters import load_adapter
     from toolkit.training.base import load_base
 
-    if faithful:
-        model = load_base(base, dtype=dtype, device=device, quantise=True, trust_remote_code=trust_remote_code)
+    if bits is not None:
+        model = load_base(
+            base, dtype=dtype, device=device, quantise=True, bits=bits, trust_remote_code=trust_remote_code
+        )
         model = model.dequantize(dtype=model.dtype).to("cpu")
     else:
         model = load_base(base, dtype=dtype, device="cpu", trust_remote_code=trust_remote_code)
@@ -44,12 +46,13 @@ def merged_model(
 
 
 def merge(adapted: Any) -> PreTrainedModel:
-    """The model under a PEFT model, its adapter merged. Raises TkError for weights in 4 bits, whoever asks."""
+    """The model under a PEFT model, its adapter merged. Raises TkError for weights in 4 or 8 bits, whoever asks."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    if any(getattr(parameter, "quant_state", None) is not None for parameter in adapted.parameters()):
+    weights = list(adapted.parameters())
+    if any(hasattr(weight, "quant_state") or not weight.is_floating_point() for weight in weights):
         raise TkError(
-            "an adapter is never merged into weights of 4 bits: it would be rounded away",
+            "an adapter is never merged into weights of 4 or 8 bits: it would be rounded away",
             hint="merge it into the 16-bit base, or dequantise first with --faithful",
         )
     try:

@@ -24,7 +24,7 @@ from toolkit.training.export.papers import Papers, write_papers
 from toolkit.training.export.report import ExportReport
 from toolkit.training.export.serving import write_serving
 from toolkit.training.progress import Event, Progress, silent
-from toolkit.training.trained import is_quantised, load_trained, require_base, trusts_remote_code
+from toolkit.training.trained import bits_of, load_trained, require_base, trusts_remote_code
 
 GGUF_OF = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
 _SPARE_BYTES = 2**28
@@ -56,7 +56,7 @@ def export_weights(
     from toolkit.training.export import merging
 
     record = papers.record
-    quantised = is_quantised(record)
+    bits = bits_of(record) if wish.faithful else None
     size = merging.weight_bytes(base)
     with staged_folder(target, overwrite=wish.overwrite) as staging:
         _require_room(staging, size, wish.gguf)
@@ -79,16 +79,13 @@ def export_weights(
             del trained
             merging.free_memory()
 
-            faithful = wish.faithful and quantised
-            progress(Event("base", "merging the adapter" + (" into the dequantised base" if faithful else "")))
+            progress(Event("base", "merging the adapter" + (" into the dequantised base" if bits else "")))
             trust = trusts_remote_code(record)
-            model = merging.merged_model(
-                run, base, dtype=dtype, faithful=faithful, device=device, trust_remote_code=trust
-            )
+            model = merging.merged_model(run, base, dtype=dtype, bits=bits, device=device, trust_remote_code=trust)
             merging.save_merged(model, tokenizer, base, stops, scratch.merged)
             del model
             merging.free_memory()
-            form = Form("merged", merge="dequantised" if faithful else "base", dtype=dtype)
+            form = Form("merged", merge="dequantised" if bits else "base", dtype=dtype)
             if wish.gguf:
                 from toolkit.training.export.gguf.writing import write_gguf
 
