@@ -110,13 +110,13 @@ def finetune(
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
         say(Event("train", f"training {trainable:,} parameters ({kinds})"))
-        trained = method.train(adapted, tokenizer, encoded, settings, run, progress, checkpoint)
+        trained = method.train(adapted, tokenizer, encoded, settings, run, say, checkpoint)
         after = judge("after") if held_out.rows else None
 
         say(Event("record", "saving the adapter"))
         peak_bytes = peak.bytes()
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision)
-        notes = [*encoded.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
+        notes = [*encoded.notes, *trained.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
         facts = record.Facts(
             started=started,
             finished=_now(),

@@ -35,6 +35,7 @@ class Settings:
     checkpointing: bool
     seed: int
     trust_remote_code: bool = False
+    packing_asked: bool = False  # by the recipe: then it is that or an error
 
     @property
     def device_type(self) -> str:
@@ -69,4 +70,5 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
         trust_remote_code=recipe.trust_remote_code,
+        packing_asked=train.packing is True,
     )

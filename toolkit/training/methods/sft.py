@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.training import encoding
 from toolkit.training.arguments import training_arguments
-from toolkit.training.batches import PackedCollator, PaddedCollator
 from toolkit.training.fit import Trained, fit
+from toolkit.training.layouts import layout_for
 from toolkit.training.losses import next_token_losses
-from toolkit.training.progress import Progress
+from toolkit.training.progress import Event, Progress
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -49,11 +50,15 @@ def train(
         dataset_kwargs={"skip_prepare_dataset": True},
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
     )
-    collator = (PackedCollator if settings.packing else PaddedCollator)(tokenizer.pad_token_id)
+    layout, note = layout_for(model, data, settings, tokenizer.pad_token_id)
+    if note is not None:
+        progress(Event("train", note))
     trainer = _trainer_class(settings.device_type)(
-        model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
+        model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=layout.collate
     )
-    return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+    with layout.attending(model):
+        trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+    return trained if note is None else replace(trained, notes=(note,))
 
 
 def _trainer_class(device_type: str) -> Any:
