@@ -24,7 +24,8 @@ class CannotSplit(Exception):
 
 @contextmanager
 def attending_within_rows(model: Any) -> Iterator[None]:
-    """While entered, `model` takes batches of one line of rows, whose lengths come with every call (`lengths_of`)."""
+    """While entered, `model` takes batches of one line of rows, whose lengths come with every call (`lengths_of`).
+    Backward passes belong inside too: they may compute activations again."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)
