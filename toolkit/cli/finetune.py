@@ -21,7 +21,9 @@ from toolkit.cli.options import (
 @click.argument("recipe")
 @set_option
 @click.option("--gpu", metavar="NAME", help="Plan for this device instead of the one detected, such as cpu.")
-@click.option("--gpus", type=click.IntRange(1), metavar="N", help="Train on N of them, on each node. On a CPU: processes.")
+@click.option(
+    "--gpus", type=click.IntRange(1), metavar="N", help="Train on N of them, on each node. On a CPU: processes."
+)
 @click.option("--nodes", type=click.IntRange(1), default=1, metavar="M", help="Train on M machines; run this on each.")
 @click.option("--node-rank", type=click.IntRange(0), default=0, metavar="I", help="Which of them this is, from 0.")
 @click.option("--rdzv-endpoint", metavar="HOST:PORT", help="Where nodes meet: an address of node 0 and a free port.")

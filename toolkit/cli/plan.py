@@ -75,6 +75,8 @@ def command(
         raise UsageError("--all-gpus plans for every GPU; leave --gpu out")
     if probe and gpu not in (None, "cpu"):
         raise UsageError(f"--probe runs on the device at hand, not on {gpu}; leave --gpu out, or say cpu")
+    if probe and gpus and gpus > 1:
+        raise UsageError("--probe runs on one device; leave --gpus out")
     loaded = load_recipe(recipe, overrides)
     device = detect(ask_torch=True) if probe and not gpu else device_of(gpu, None if all_gpus else gpus)
     if all_bases:
@@ -130,9 +132,9 @@ def _print_bases(recipe: Recipe, device: Device, gpus: int | None, format_: str)
 def _probe(prepared: Prepared, recipe: str, offline: bool) -> Measured:
     """Two steps of the plan with the base's real weights. What is forbidden is not tried either; an open question does
     not stop a probe, of which nothing is kept."""
+    from toolkit.errors import TkError
     from toolkit.models.reference import parse_reference
     from toolkit.models.resolve import resolve
-    from toolkit.errors import TkError
     from toolkit.planning.gate import grant
     from toolkit.planning.prepare import require_fit
     from toolkit.training.environment import prepare

@@ -76,9 +76,8 @@ def probe(recipe: Recipe, plan: Plan, snapshot: Snapshot) -> Measured:
         )
         base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
         adapted = adapters.add_adapter(model, settings)
-        rows = _random_rows(
-            recipe.train.batch_size * _STEPS, settings.max_length, model.config.get_text_config().vocab_size
-        )
+        batch_size = settings.micro_batch_size * settings.accumulation
+        rows = _random_rows(batch_size * _STEPS, settings.max_length, model.config.get_text_config().vocab_size)
         data = Encoded(rows, [list(row) for row in rows])
         ends: list[float] = []
 
@@ -93,7 +92,7 @@ def probe(recipe: Recipe, plan: Plan, snapshot: Snapshot) -> Measured:
         seconds = ends[-1] - ends[-2]
         # A CPU has no count of what its allocator hands out; the profiler has, and would spoil the time.
         taken = peak.bytes() if settings.device_type == "cuda" else _allocated(adapted, steps)
-    return Measured(taken, plan.memory.peak_bytes, seconds, recipe.train.batch_size * settings.max_length / seconds)
+    return Measured(taken, plan.memory.peak_bytes, seconds, batch_size * settings.max_length / seconds)
 
 
 def _allocated(model: Any, run: Callable[[], None]) -> int:

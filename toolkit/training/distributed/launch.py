@@ -93,7 +93,9 @@ def own_address(endpoint: str) -> str:
             way.connect(target)
             return str(way.getsockname()[0])
     except OSError as error:
-        raise TkError(f"no way from here to {endpoint}: {error.strerror or error}", hint="see --rdzv-endpoint") from error
+        raise TkError(
+            f"no way from here to {endpoint}: {error.strerror or error}", hint="see --rdzv-endpoint"
+        ) from error
 
 
 def launch(order: Order, nodes: Nodes, *, max_restarts: int, progress: Progress) -> Path:
@@ -178,11 +180,13 @@ def _raise_failure(folder: Path, code: int) -> None:
     stopped = [failure for failure in found if failure["kind"] == "stopped"]
     if code == 0 and not stopped:
         return
+    said = (folder / "torchrun.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    again = "a node or process was lost; the same command goes on from the last checkpoint"
+    if any("(SIGKILL)" in line for line in said) and not any(failure["kind"] == "known" for failure in found):
+        raise TkError("a process was killed from outside, as a system out of main memory does", hint=again)
     if not found:
-        lines = (folder / "torchrun.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else f"exit code {code}")
-        hint = "a node or process was lost; the same command goes on from the last checkpoint"
-        raise TkError(f"torchrun ended without a word from the workers: {said.strip()}", hint=hint)
+        last = next((line for line in reversed(said) if "Error" in line), said[-1] if said else f"exit code {code}")
+        raise TkError(f"torchrun ended without a word from the workers: {last.strip()}", hint=again)
     first = stopped[0] if stopped else found[0]
     if first["kind"] == "unknown" and os.environ.get("TK_DEBUG", "") not in ("", "0"):
         raise RuntimeError(first["trace"])
