@@ -28,7 +28,7 @@ def test_one_machine_needs_no_meeting_point(tmp_path: Path) -> None:
 def test_the_first_node_is_told_that_it_is_the_host_and_each_says_its_address(tmp_path: Path) -> None:
     for rank in (0, 1):
         line = command(Nodes(2, rank, "node-a:29500", "job7", f"10.0.0.{rank}"), 8, 0, tmp_path)
-        assert f"--rdzv-conf=is_host={1 - rank}" in line
+        assert any(word.startswith(f"--rdzv-conf=is_host={1 - rank},") for word in line)
         assert f"--local-addr=10.0.0.{rank}" in line
         assert {"--rdzv-endpoint=node-a:29500", "--rdzv-id=job7", "--rdzv-backend=c10d"} <= set(line)
 
@@ -36,7 +36,7 @@ def test_the_first_node_is_told_that_it_is_the_host_and_each_says_its_address(tm
 def test_the_own_address_is_the_one_on_the_way_to_the_endpoint() -> None:
     assert own_address("127.0.0.1:29500") == "127.0.0.1"
     with pytest.raises(TkError, match="no way from here to"):
-        own_address("no-such-host.invalid:29500")
+        own_address("no-such-host.invalid:29500", patience_seconds=0)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from toolkit.training.progress import Progress
 from toolkit.training.stopping import Stopped
 
 _POLL_SECONDS = 0.1
+_MEETING_SECONDS = 900  # a scheduler may start its nodes minutes apart; torchrun waits one minute by itself
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # schedulers warn of a limit with SIGUSR1
 
 
@@ -69,7 +71,7 @@ def command(nodes: Nodes, processes: int, max_restarts: int, folder: Path) -> li
             "--rdzv-backend=c10d",
             f"--rdzv-endpoint={nodes.endpoint}",
             f"--rdzv-id={nodes.identifier}",
-            f"--rdzv-conf=is_host={int(nodes.rank == 0)}",
+            f"--rdzv-conf=is_host={int(nodes.rank == 0)},timeout={_MEETING_SECONDS},join_timeout={_MEETING_SECONDS}",
             f"--local-addr={nodes.address or own_address(str(nodes.endpoint))}",
         ]
     return [
@@ -82,20 +84,24 @@ def command(nodes: Nodes, processes: int, max_restarts: int, folder: Path) -> li
     ]
 
 
-def own_address(endpoint: str) -> str:
-    """The address of this machine on the way to `endpoint` (host:port); nothing is sent to find out."""
-    import socket
+def own_address(endpoint: str, patience_seconds: float = 60) -> str:
+    """The address of this machine on the way to `endpoint` (host:port); nothing is sent to find out.
 
+    A cluster may publish a name a little later than it starts the machine. Raises TkError where there is no way.
+    """
     host, _, port = endpoint.rpartition(":")
-    try:
-        family, kind, _, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as way:
-            way.connect(target)
-            return str(way.getsockname()[0])
-    except OSError as error:
-        raise TkError(
-            f"no way from here to {endpoint}: {error.strerror or error}", hint="see --rdzv-endpoint"
-        ) from error
+    until = time.monotonic() + patience_seconds
+    while True:
+        try:
+            family, kind, _, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+            with socket.socket(family, kind) as way:
+                way.connect(target)
+                return str(way.getsockname()[0])
+        except OSError as error:
+            if time.monotonic() > until:
+                text = f"no way from here to {endpoint}: {error.strerror or error}"
+                raise TkError(text, hint="see --rdzv-endpoint") from error
+        time.sleep(1)
 
 
 def launch(order: Order, nodes: Nodes, *, max_restarts: int, progress: Progress) -> Path:
