@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -24,6 +27,7 @@ from toolkit.training.stopping import Stopped
 
 _POLL_SECONDS = 0.1
 _MEETING_SECONDS = 900  # a scheduler may start its nodes minutes apart; torchrun waits one minute by itself
+_SIOCGIFADDR = 0x8915  # Linux: the address of an interface
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # schedulers warn of a limit with SIGUSR1
 
 
@@ -116,7 +120,7 @@ def launch(order: Order, nodes: Nodes, *, max_restarts: int, progress: Progress)
         with (folder / "torchrun.log").open("wb") as log:
             torchrun = subprocess.Popen(
                 command(nodes, processes, max_restarts, folder),
-                env=_environment(order, processes),
+                env=_environment(order, nodes, processes),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -169,16 +173,30 @@ def _signals(*answers: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _environment(order: Order, processes: int) -> dict[str, str]:
+def _environment(order: Order, nodes: Nodes, processes: int) -> dict[str, str]:
     """The workers' environment: their own toolkit, all planned devices in sight, a share of the threads each."""
     root = str(Path(__file__).resolve().parents[3])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     values = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
     values.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     values["TORCHELASTIC_ERROR_FILE"] = os.devnull
+    if nodes.count > 1 and (interface := _interface_of(nodes.address or own_address(str(nodes.endpoint)))):
+        # Left to itself gloo takes the interface that the machine's own name stands for, which is often loopback.
+        values.setdefault("GLOO_SOCKET_IFNAME", interface)
     if order.plan.device.kind in ("cuda", "rocm"):
         values.setdefault("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(processes))))
     return values
+
+
+def _interface_of(address: str) -> str | None:
+    """The network interface that has an IPv4 address; None where Linux does not tell."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            with contextlib.suppress(OSError):
+                if socket.inet_ntoa(fcntl.ioctl(asked.fileno(), _SIOCGIFADDR, request)[20:24]) == address:
+                    return name
+    return None
 
 
 def _raise_failure(folder: Path, code: int) -> None:
