@@ -57,11 +57,12 @@ def submit(path: Path) -> Sequence[str]:
 def _meeting(job: Job) -> str:
     if job.nodes == 1:
         return ""
-    return (
-        '# An empty list of hosts ends the job here: with "localhost" instead, each node would train by itself.\n'
-        'hosts=($(scontrol show hostnames "$SLURM_JOB_NODELIST")) || exit 1\n'
-        'export TK_ENDPOINT="${hosts[0]:?Slurm names no host}:$((20000 + SLURM_JOB_ID % 20000))"\n'
-    )
+    return r"""# Nodes meet where Slurm itself reaches the first of them: its name alone need not resolve. Without an address the
+# job ends here; with "localhost" instead, each node would train by itself.
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n1)
+address=$(scontrol show node "$first" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')
+export TK_ENDPOINT="${address:?Slurm names no address of $first}:$((20000 + SLURM_JOB_ID % 20000))"
+"""
 
 
 def _command(job: Job) -> str:
