@@ -20,6 +20,8 @@ COMMANDS = (
     "finetune",
     "launch",
     "chat",
+    "export",
+    "runs",
     "card",
     "release",
     "verify",

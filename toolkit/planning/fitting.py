@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from toolkit.planning.adapter_kind import PLAIN, AdapterKind, trained_parameters
 from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.gpu import Device
 from toolkit.planning.memory import ELEMENT_BYTES, estimate, fit
@@ -45,11 +46,12 @@ class Demand:
     shardings: Sequence[str] = ("none",)
     rates: Rates | None = None
     rows: Rows | None = None
+    kind: AdapterKind = PLAIN
 
     @property
     def gradients_bytes(self) -> int:
         """Bytes of the adapter's float32 gradients."""
-        return 4 * self.shape.adapter_parameters(self.rank, self.targets)
+        return 4 * trained_parameters(self.shape, self.rank, self.targets, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def measure(
         dropout=demand.dropout,
         masked=_masked(demand, micro_batch),
         device_kind=demand.device.kind,
+        kind=demand.kind,
     )
     if sharding != "none":
         inputs = ELEMENT_BYTES[demand.dtype] * demand.shape.layers * demand.shape.hidden * micro_batch * demand.length
@@ -213,11 +216,22 @@ def _ways(demand: Demand, adapter: str) -> Iterator[Fitting]:
 
 def _packed(demand: Demand, way: Fitting) -> Fitting:
     """The way with its rows packed where that may be chosen and saves enough; memory is that of padded rows."""
-    if True not in demand.packing or way.packing or way.micro_batch == 1 or way.seconds is None or not demand.rows:
+    if True not in demand.packing or way.packing or way.micro_batch == 1:
+        return way
+    if packs_for_nothing(demand.device):
+        packed = replace(way, packing=True)
+        return replace(packed, seconds=step_seconds(demand, packed))
+    if way.seconds is None or not demand.rows:
         return way
     packed = replace(way, packing=True)
     seconds = step_seconds(demand, packed)
     return replace(packed, seconds=seconds) if seconds and seconds < _PACKING_SAVES * way.seconds else way
+
+
+def packs_for_nothing(device: Device) -> bool:
+    """Whether packed rows cost no more than their own tokens: off CUDA they lie end to end and attention takes each by
+    itself (`toolkit.training.layouts`), on CUDA they fill lines with a mask."""
+    return device.kind not in ("cuda", "rocm")
 
 
 def _masked(demand: Demand, micro_batch: int) -> bool:

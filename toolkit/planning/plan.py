@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from toolkit.errors import InvalidInput
+from toolkit.planning.adapter_choices import kind_of
+from toolkit.planning.adapter_kind import trained_parameters
 from toolkit.planning.choices import (
     Choice,
     adapter_types,
@@ -32,11 +34,18 @@ __all__ = ["Choice", "Plan", "make_plan"]
 # The order in which a plan is read.
 _ORDER = (
     "adapter",
+    "adapter_dtype",
     "dtype",
     "target_modules",
     "rank",
     "alpha",
+    "rslora",
+    "dora",
+    "init",
+    "dropout",
+    "new_tokens",
     "learning_rate",
+    "lora_plus_ratio",
     "sharding",
     "batch_size",
     "gradient_checkpointing",
@@ -140,7 +149,8 @@ def make_plan(
     choices |= searched_choices(recipe, demand, chosen)
     if size is not None:
         choices["batch_size"] = size
-    choices["loss"] = loss_choice(shape, chosen.micro_batch * demand.length)
+    tokens, ours = chosen.micro_batch * demand.length, bool(recipe.adapter.new_tokens)
+    choices["loss"] = loss_choice(shape, tokens, demand.device, demand.dtype, ours=ours)
     return Plan(
         base=recipe.base,
         device=demand.device,
@@ -149,7 +159,7 @@ def make_plan(
         memory=chosen.memory,
         fit=chosen.fit,
         suggestions=suggestions_for(recipe.base, demand, chosen) if suggest and chosen.fit == "does-not-fit" else (),
-        trainable_parameters=shape.adapter_parameters(recipe.adapter.rank, targets),
+        trainable_parameters=trained_parameters(shape, recipe.adapter.rank, targets, demand.kind),
         gpus=chosen.devices,
         estimate=predict(recipe, demand, chosen),
         demand=demand,
@@ -195,6 +205,7 @@ def _demand(
         shardings=_shardings(recipe, choices, devices),
         rates=rates_of(device),
         rows=rows,
+        kind=kind_of(recipe),
     )
 
 
@@ -203,4 +214,5 @@ def _shardings(recipe: Recipe, choices: dict[str, Choice], devices: int) -> tupl
         return ("none",)
     if recipe.train.sharding != "auto":
         return (recipe.train.sharding,)
-    return ("ddp",) if needs_bitsandbytes(str(choices["optimizer"].value)) else ("ddp", "fsdp2")
+    whole = needs_bitsandbytes(str(choices["optimizer"].value)) or recipe.adapter.type == "lora-8bit"
+    return ("ddp",) if whole or recipe.adapter.new_tokens else ("ddp", "fsdp2")

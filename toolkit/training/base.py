@@ -40,11 +40,13 @@ def load_base(
     dtype: str,
     device: str,
     quantise: bool = False,
+    bits: int | None = 4,
     attention: str = "sdpa",
     trust_remote_code: bool = False,
     to_shard: bool = False,
 ) -> PreTrainedModel:
-    """The base model, frozen weights in `dtype`; in NF4 with double quantisation, routed experts too, when `quantise`.
+    """The base model, frozen weights in `dtype`. When `quantise`, in NF4 with double quantisation, routed experts too;
+    with `bits` 8 in int8, routed experts left as they are.
 
     `device` is a torch device type. `to_shard` leaves the weights in main memory, each quantised on the device, and
     stores 4-bit values as `dtype`, which FSDP2 cuts. Raises TkError when the folder has no safetensors, needs remote code that the
@@ -58,7 +60,9 @@ def load_base(
             "holds no safetensors weights; other weight files can run code and are not loaded", where=str(folder)
         )
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
-    if quantise:
+    if quantise and bits == 8:
+        options["quantization_config"] = eight_bit()
+    elif quantise:
         wanted = four_bit(compute_dtype(dtype, device), storage=dtype if to_shard else "uint8")
         through = device if to_shard and device != "cpu" else None
         options["quantization_config"] = wanted if _is_stored_quantised(folder) else with_experts(wanted, through)
@@ -75,7 +79,7 @@ def load_base(
         ) from error
     model.config.use_cache = False
     if quantise and device == "cpu":
-        _keep_four_bits_as_they_are(model)
+        (_keep_eight_bits_as_they_are if bits == 8 else _keep_four_bits_as_they_are)(model)
     return model
 
 
@@ -111,6 +115,13 @@ def four_bit(compute: str, storage: str = "uint8") -> Any:
     )
 
 
+def eight_bit() -> Any:
+    """LLM.int8() (https://arxiv.org/abs/2208.07339): int8 rows, columns of outlying activations in 16 bits."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_8bit=True)
+
+
 def _keep_four_bits_as_they_are(model: PreTrainedModel) -> None:
     """Switch off what bitsandbytes (0.50.2, nn/modules.py, `Linear4bit.forward`) does on CPUs with AVX-512 bf16.
 
@@ -122,6 +133,20 @@ def _keep_four_bits_as_they_are(model: PreTrainedModel) -> None:
     for module in model.modules():
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
+
+
+def _keep_eight_bits_as_they_are(model: PreTrainedModel) -> None:
+    """Let the scales of int8 weights stay where bitsandbytes (0.50.2, nn/modules.py, `Linear8bitLt`) puts them first.
+
+    On a CPU, PEFT (0.21.2, utils/integrations.py, `dequantize_module_weight`, which DoRA calls at every step) makes the
+    weight anew without its scales, whereupon the next forward pass takes these missing ones for its own.
+    """
+    from bitsandbytes.nn import Linear8bitLt
+
+    for module in model.modules():
+        if isinstance(module, Linear8bitLt):
+            module.init_8bit_state()
+            module.init_8bit_state = lambda: None
 
 
 def align_tokens(

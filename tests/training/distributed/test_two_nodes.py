@@ -88,7 +88,8 @@ def slurm(nodes: Sequence[str], tmp_path: Path) -> Iterator[dict[str, str]]:
     place = tmp_path / "slurm"
     place.mkdir()
     hosts = "\n".join(
-        f"NodeName={name} NodeAddr={address} CPUs=2 State=UNKNOWN" for name, address in zip(NAMES, ADDRESSES, strict=True)
+        f"NodeName={name} NodeAddr={address} CPUs=2 State=UNKNOWN"
+        for name, address in zip(NAMES, ADDRESSES, strict=True)
     )
     (place / "slurm.conf").write_text(
         f"ClusterName=tk\nSlurmctldHost={NAMES[0]}({ADDRESSES[0]})\nAuthType=auth/munge\nSlurmUser=root\n"
