@@ -61,6 +61,9 @@ def recipe_shape() -> Record:
                 "Examples per optimiser step over all devices",
                 default=16,
             ),
+            "tokens_per_step": Key(
+                count, "Instead of batch_size: about so many tokens per optimiser step, padding left out"
+            ),
             "micro_batch_size": Key(count, "Examples per forward pass; the largest that fits when left out"),
             "learning_rate": Key(rate, "Peak learning rate"),
             "max_length": Key(Number(minimum=8, whole=True), "Longest row, in tokens", default=2048),
