@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,6 +50,14 @@ class Encoded:
     def longest(self) -> int:
         """Tokens of the longest row."""
         return max(map(len, self.input_ids), default=0)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of ids and labels: it changes with the template, its date included, and with the tokenizer."""
+        digest = hashlib.sha256()
+        for ids, labels in zip(self.input_ids, self.labels, strict=True):
+            digest.update(array("q", (len(ids), *ids, *labels)).tobytes())
+        return digest.hexdigest()
 
     def whole(self) -> Iterator[tuple[int, list[int], list[int]]]:
         """Index of the example, ids and labels of every row that is an undivided example."""
