@@ -22,7 +22,8 @@ from toolkit.training.stopping import Stopped
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out."""
+    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out;
+    `notes` say in words what a reader of the record should know."""
 
     steps: int
     epochs: float
@@ -32,6 +33,7 @@ class Trained:
     last_loss: float
     seconds: float
     resumed_from: int | None
+    notes: tuple[str, ...] = ()
 
 
 def fit(

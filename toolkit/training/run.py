@@ -128,7 +128,7 @@ def finetune(
             team.wait()  # until the record is written
             return run
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision, whole)
-        notes = rows.notes(data)
+        notes = [*rows.notes(data), *trained.notes]
         if served := serving.served_otherwise(run / "adapter", *rows.sampled):
             notes.append(f"the tokenizer saved with the adapter does not render rows as they were trained on: {served}")
         facts = record.Facts(

@@ -37,6 +37,7 @@ class Settings:
     save_every: float | str = 0.25  # share of the steps, or a time such as 10min
     save_keep: int = 2
     trust_remote_code: bool = False
+    packing_asked: bool = False  # by the recipe: then it is that or an error
     on_overlength: str = "error"  # error | split | truncate
     train_on: str = "assistant"  # assistant | last | all
     sharding: str = "none"  # none | ddp | fsdp2
@@ -99,4 +100,5 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         init=recipe.adapter.init,
         lora_plus_ratio=recipe.adapter.lora_plus_ratio,
         new_tokens=recipe.adapter.new_tokens,
+        packing_asked=train.packing is True,
     )
