@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from toolkit.errors import InvalidInput
+from toolkit.planning.adapter_choices import kind_of
+from toolkit.planning.adapter_kind import trained_parameters
 from toolkit.planning.choices import (
     Choice,
     adapter_types,
@@ -31,11 +33,18 @@ __all__ = ["Choice", "Plan", "make_plan"]
 # The order in which a plan is read.
 _ORDER = (
     "adapter",
+    "adapter_dtype",
     "dtype",
     "target_modules",
     "rank",
     "alpha",
+    "rslora",
+    "dora",
+    "init",
+    "dropout",
+    "new_tokens",
     "learning_rate",
+    "lora_plus_ratio",
     "sharding",
     "gradient_checkpointing",
     "packing",
@@ -133,16 +142,17 @@ def make_plan(
         demand, chosen = _on_all(recipe, shape, device, choices, rows) or (demand, chosen)
     targets = demand.targets
     choices |= searched_choices(recipe, demand, chosen)
-    choices["loss"] = loss_choice(shape, chosen.micro_batch * demand.length)
+    tokens, ours = chosen.micro_batch * demand.length, bool(recipe.adapter.new_tokens)
+    choices["loss"] = loss_choice(shape, tokens, demand.device, demand.dtype, ours=ours)
     return Plan(
         base=recipe.base,
         device=demand.device,
         shape=shape,
-        choices={name: choices[name] for name in _ORDER},
+        choices={name: choices[name] for name in _ORDER if name in choices},
         memory=chosen.memory,
         fit=chosen.fit,
         suggestions=suggestions_for(recipe.base, demand, chosen) if suggest and chosen.fit == "does-not-fit" else (),
-        trainable_parameters=shape.adapter_parameters(recipe.adapter.rank, targets),
+        trainable_parameters=trained_parameters(shape, recipe.adapter.rank, targets, demand.kind),
         gpus=chosen.devices,
         estimate=predict(recipe, demand, chosen),
         demand=demand,
@@ -188,6 +198,7 @@ def _demand(
         shardings=_shardings(recipe, choices, devices),
         rates=rates_of(device),
         rows=rows,
+        kind=kind_of(recipe),
     )
 
 
@@ -196,4 +207,5 @@ def _shardings(recipe: Recipe, choices: dict[str, Choice], devices: int) -> tupl
         return ("none",)
     if recipe.train.sharding != "auto":
         return (recipe.train.sharding,)
-    return ("ddp",) if needs_bitsandbytes(str(choices["optimizer"].value)) else ("ddp", "fsdp2")
+    whole = needs_bitsandbytes(str(choices["optimizer"].value)) or recipe.adapter.type == "lora-8bit"
+    return ("ddp",) if whole or recipe.adapter.new_tokens else ("ddp", "fsdp2")

@@ -18,7 +18,7 @@ from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import Document, Path_, core_scalar, load_file
 from toolkit.licensing.use import DatasetUse, IntendedUse
 from toolkit.planning.recipe_shape import recipe_shape
-from toolkit.planning.recipe_values import AdapterSettings, DataSettings, EvaluateSettings, TrainSettings
+from toolkit.planning.recipe_values import AdapterSettings, DataSettings, DataSource, EvaluateSettings, TrainSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,14 @@ class Recipe:
         return sha256_json(self.to_json())
 
     def judged_use(self) -> IntendedUse:
-        """The intended use with the recipe's own data set among its data sets."""
+        """The intended use with each of the recipe's own data sets among its data sets.
+
+        One name under two licences is named twice, so that both are judged.
+        """
         named = {dataset.id for dataset in self.use.datasets}
-        identifier = self.data.id or self.data.train
-        if identifier in named:
-            return self.use
-        return self.use._replace(datasets=(*self.use.datasets, DatasetUse(identifier, self.data.license)))
+        own = [DatasetUse(source.id or source.path, source.license) for source in self.data.sources]
+        added = [dataset for dataset in dict.fromkeys(own) if dataset.id not in named]
+        return self.use._replace(datasets=(*self.use.datasets, *added))
 
     def data_path(self, name: str) -> Path | None:
         """The file or folder a data entry means: from the current folder, else from the folder that holds the recipe's
@@ -101,6 +103,28 @@ def _contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
     if recipe.data.eval and "fraction" in _given(document, "evaluate") and recipe.evaluate.fraction > 0:
         text = "data.eval already gives the held-out rows; leave one of the two out"
         yield Problem("recipe.evaluate.fraction", text, document.where(("evaluate", "fraction")))
+    yield from _data_contradictions(recipe, document)
+
+
+def _data_contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
+    data, where = recipe.data, document.where(("data", "train"))
+    sources = data.sources
+    seen: set[str] = set()
+    for source in sources:
+        if source.name in seen:
+            text = f"{source.name} is named twice; a weight makes a source count for more"
+            yield Problem("recipe.data.train", text, where)
+        seen.add(source.name)
+    unweighted = [source.name for source in sources if source.weight is None]
+    if unweighted and len(unweighted) < len(sources):
+        text = f"{unweighted[0]} has no weight and others have; give every source one, or none"
+        yield Problem("recipe.data.train", text, where)
+    elif unweighted and data.streaming and len(sources) > 1:
+        text = "sources that are streamed together need a weight each, since their lengths are not known beforehand"
+        yield Problem("recipe.data.train", text, where)
+    if data.id and len(sources) > 1:
+        text = "names one data set; with several sources each has an `id` of its own"
+        yield Problem("recipe.data.id", text, document.where(("data", "id")))
 
 
 def _given(document: Document, section: str) -> Mapping[str, object]:
@@ -136,4 +160,11 @@ def _override_value(text: str) -> object:
 
 def _settings(settings: object) -> dict[str, object]:
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}  # type: ignore[arg-type]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    """A setting in the words of a recipe; of a source only what was said."""
+    if isinstance(value, DataSource):
+        return {name: item for name, item in _settings(value).items() if item is not None}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -10,9 +10,12 @@ from typing import Any
 from toolkit.errors import TkError
 from toolkit.training.adapters import to_float32
 from toolkit.training.callbacks import Curve, keep_until, watch
+from toolkit.training.distributed.team import current
+from toolkit.training.distributed.trainer import take_part
+from toolkit.training.optimizers import lora_plus
 from toolkit.training.progress import Progress
 from toolkit.training.settings import Settings
-from toolkit.training.stopping import Stopped, StopRequest
+from toolkit.training.stopping import Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,18 @@ def fit(
     import torch
     from transformers import PrinterCallback
 
-    stop = StopRequest()
-    curve = Curve(run / "metrics.jsonl")
+    team = current()
+    stop = team.stop_request()
+    curve = Curve(team.own(run) / "metrics.jsonl")
     trainer.remove_callback(PrinterCallback)
+    take_part(trainer, team, stop)
     trainer.add_callback(watch(curve, progress, stop))
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
+    if settings.lora_plus_ratio is not None:
+        trainer.optimizer = lora_plus(trainer, settings)
     begun = time.monotonic()
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    keep_until(run / "metrics.jsonl", step)
+    step = step_of(checkpoint)
+    keep_until(curve.path, step)
     try:
         with stop:
             result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -68,6 +75,11 @@ def fit(
         seconds=time.monotonic() - begun,
         resumed_from=step or None,
     )
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The optimiser steps that had been made when a checkpoint was written; 0 without one."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 def _smaller(settings: Settings) -> str:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.training import encoding
 from toolkit.training.arguments import training_arguments
 from toolkit.training.batches import PackedCollator, PaddedCollator
-from toolkit.training.fit import Trained, fit
+from toolkit.training.fit import Trained, fit, step_of
 from toolkit.training.losses import next_token_losses
 from toolkit.training.progress import Progress
+from toolkit.training.stream_rows import StreamedRows
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
     from toolkit.training.encoding import Encoded
+    from toolkit.training.examples import Example
     from toolkit.training.settings import Settings
+
+
+def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Encoded:
+    """Rows of which the loss counts the assistant's tokens. Raises InvalidInput naming each row that cannot be used."""
+    return encoding.encode(
+        examples, tokenizer, settings.max_length, on_overlength=settings.on_overlength, train_on=settings.train_on
+    )
 
 
 def train(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    data: Encoded,
+    data: Encoded | StreamedRows,
     settings: Settings,
     run: Path,
     progress: Progress,
@@ -30,37 +42,43 @@ def train(
     *,
     keep_checkpoints: bool = True,
 ) -> Trained:
-    """Train the adapter of `model` in place; checkpoints go to RUN/checkpoints, the loss curve to RUN/metrics.jsonl.
-
-    `checkpoint` is one of this run's to go on from; without `keep_checkpoints` none is written. Raises Stopped on Ctrl-C, TkError when the memory does not suffice
-    or the loss is no longer a number.
-    """
+    """Train the adapter of `model` in place, as `Method.train` has it."""
     from datasets import Dataset
     from trl import SFTConfig
 
-    rows = Dataset.from_dict({"input_ids": data.input_ids, "labels": data.labels})
+    arguments = training_arguments(settings, run, keep_checkpoints=keep_checkpoints)
+    if isinstance(data, StreamedRows):
+        rows = data.dataset(passed=step_of(checkpoint) * data.batch)
+        arguments["ignore_data_skip"] = True  # the stream itself passes over what was trained on, untokenised
+    else:
+        rows = Dataset.from_dict({"input_ids": data.input_ids, "labels": data.labels})
     args = SFTConfig(
-        **training_arguments(settings, run, keep_checkpoints=keep_checkpoints),
+        **arguments,
         max_length=None,  # checked when the rows were tokenised
         dataset_kwargs={"skip_prepare_dataset": True},
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
     )
     collator = (PackedCollator if settings.packing else PaddedCollator)(tokenizer.pad_token_id)
-    trainer = _trainer_class(settings.device_type)(
+    trainer = _trainer_class(settings)(
         model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
     )
-    return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+    if not isinstance(data, StreamedRows):
+        return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+    trained = fit(trainer, settings, run, progress, tokens=0, checkpoint=checkpoint)
+    data.end(trained.steps)
+    return replace(trained, tokens=data.tokens_seen, epochs=round(data.epochs, 4))
 
 
-def _trainer_class(device_type: str) -> Any:
-    """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on."""
+def _trainer_class(settings: Settings) -> Any:
+    """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on, or would not
+    find the head: PEFT hides it behind trained rows of new tokens (trl 1.16 asks for `lm_head.bias`)."""
     from trl import SFTTrainer
 
     class Trainer(SFTTrainer):  # type: ignore[misc]  # trl is not followed
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """TRL would write a card of its own into each checkpoint, and ask the hub for its parts."""
 
-    if device_type == "cuda":
+    if settings.device_type == "cuda" and not settings.new_tokens:
         return Trainer
 
     class TiledTrainer(Trainer):
@@ -70,6 +88,8 @@ def _trainer_class(device_type: str) -> Any:
             losses = next_token_losses(
                 model, {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
             )
-            return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
+            # Of several processes each divides by the tokens of all, and their gradients are averaged.
+            total = losses.sum() * self.accelerator.num_processes
+            return total / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
 
     return TiledTrainer
