@@ -18,9 +18,9 @@ def require_supported(plan: Plan, recipe: Recipe) -> None:
     if recipe.method not in METHODS:
         text = f"method {recipe.method} trains on one device; on several {' and '.join(METHODS)} do"
         raise TkError(text, where=where, hint="leave --gpus out, or set train.sharding: none")
-    if recipe.data.stream:
+    if recipe.data.streaming:
         text = "streamed rows are dealt out to one process alone"
-        raise TkError(text, where=where, hint="set data.stream: false, or leave --gpus out")
+        raise TkError(text, where=where, hint="set data.streaming: false, or leave --gpus out")
     if recipe.adapter.new_tokens:
         text = "the rows of new tokens are trained in embedding and head, which several processes do not share"
         raise TkError(text, where=where, hint="leave adapter.new_tokens or --gpus out")
