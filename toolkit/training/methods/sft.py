@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.training.arguments import training_arguments
 from toolkit.training.batches import PackedCollator, PaddedCollator
 from toolkit.training.fit import Trained, fit
-from toolkit.training.losses import next_token_losses
+from toolkit.training.losses import mixed_precision, next_token_losses
 from toolkit.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def _trainer_class(settings: Settings) -> Any:
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            losses = next_token_losses(
-                model, {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
-            )
+            rest = {name: value for name, value in inputs.items() if name != "labels"}
+            with mixed_precision(settings):
+                losses = next_token_losses(model, rest, inputs["labels"])
             return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
 
     return TiledTrainer
