@@ -88,7 +88,11 @@ def real_peak(fields: dict[str, object], settings: Settings, tokenizer: Any, fol
     model = adapters.add_adapter(loaded, settings)
     # TRL and we cast a 4-bit base's adapter, so that it is made again within the profile and counted there.
     made_before = [parameter for parameter in model.parameters() if not (quantise and parameter.requires_grad)]
-    scales = [module.state.SCB for module in model.modules() if type(module).__module__ == "bitsandbytes.nn.modules" and hasattr(module, "state")]
+    scales = [
+        module.state.SCB
+        for module in model.modules()
+        if type(module).__module__ == "bitsandbytes.nn.modules" and hasattr(module, "state")
+    ]
     weights = storages([*made_before, *model.buffers(), *scales])
     rows = [[7] * LENGTH for _ in range(BATCH * settings.accumulation)]  # every step sees them all
     rows[0] = rows[0][shorter:]
@@ -133,7 +137,13 @@ CASES = {
 }
 
 
-DEFAULT = ("lora with checkpointing", "padded rows", "mixture with latent attention", "qlora with checkpointing", "int8 with checkpointing")
+DEFAULT = (
+    "lora with checkpointing",
+    "padded rows",
+    "mixture with latent attention",
+    "qlora with checkpointing",
+    "int8 with checkpointing",
+)
 
 
 @pytest.mark.parametrize(

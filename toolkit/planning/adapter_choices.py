@@ -68,7 +68,9 @@ def adapter_choices(recipe: Recipe, shape: Shape) -> dict[str, Choice]:
         "learning_rate": _learning_rate(recipe, shape),
     }
     if adapter.dora:
-        why = f"{ASKED}: a magnitude for each output beside the direction; a step takes longer, as it weighs every matrix"
+        why = (
+            f"{ASKED}: a magnitude for each output beside the direction; a step takes longer, as it weighs every matrix"
+        )
         found["dora"] = Choice(True, why)
     if adapter.rslora:
         found["rslora"] = Choice(True, f"{ASKED}: updates are scaled by alpha/sqrt(rank) instead of alpha/rank")

@@ -54,7 +54,9 @@ def _targets(recipe: Recipe, shape: Shape) -> Iterator[tuple[str, str]]:
         text = "must be 0 with adapters outside attention: PEFT has no dropout for parameters of a mixture of experts"
         yield "dropout", text
     elif wanted:
-        text = f"{wanted} is for linear modules alone, which of a mixture of experts are those of attention; say attention"
+        text = (
+            f"{wanted} is for linear modules alone, which of a mixture of experts are those of attention; say attention"
+        )
         yield "target_modules", text
 
 
@@ -72,9 +74,15 @@ def _beginning(recipe: Recipe, shape: Shape, device: Device) -> Iterator[tuple[s
         text = f"{init} takes its factors out of the base's 16-bit matrices, which {kinds[0]} has not; say type: lora"
         yield "init", text
     if init == "loftq" and (kinds != ("qlora",) or shape.quantization is not None):
-        yield "init", "loftq makes up for the quantisation of a 16-bit base to NF4; say type: qlora and name such a base"
+        yield (
+            "init",
+            "loftq makes up for the quantisation of a 16-bit base to NF4; say type: qlora and name such a base",
+        )
     if taken and adapter.dropout:
-        yield "dropout", f"must be 0 with init: {init}, whose factors are a part of the base: it would drop base weights"
+        yield (
+            "dropout",
+            f"must be 0 with init: {init}, whose factors are a part of the base: it would drop base weights",
+        )
     if adapter.dora and (taken or init == "loftq"):
         yield "init", f"{init} moves what dora takes its magnitudes from; leave one of the two out"
     if taken and adapter.new_tokens:
@@ -115,4 +123,7 @@ def _others(recipe: Recipe, gpus: int) -> Iterator[tuple[str, str]]:
         yield "new_tokens", "names a token twice"
     for token in adapter.new_tokens:
         if token != token.strip():
-            yield "new_tokens", f"{token!r} begins or ends with a space, which tokenizers keep as a token's own; write it without"
+            yield (
+                "new_tokens",
+                f"{token!r} begins or ends with a space, which tokenizers keep as a token's own; write it without",
+            )

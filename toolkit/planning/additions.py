@@ -49,9 +49,7 @@ def additions(
     return Additions(parts, f", {' and '.join(words)} added" if words else "")
 
 
-def _dora(
-    shape: Shape, targets: Collection[str], adapter: str, tokens: int, element_bytes: int
-) -> tuple[int, int]:
+def _dora(shape: Shape, targets: Collection[str], adapter: str, tokens: int, element_bytes: int) -> tuple[int, int]:
     """What the adapted matrices of a layer keep, and the most that one makes for a while (PEFT 0.21, lora/dora.py).
 
     Kept are the outputs of base and adapter, which the magnitudes multiply. For the norm, the adapter is multiplied with

@@ -6,6 +6,7 @@ from toolkit.files.schema import AnyOf, Flag, Key, Kind, ListOf, Number, Record,
 from toolkit.files.strict_yaml import Path_
 from toolkit.licensing.use import use_shape
 from toolkit.licensing.vocabulary import vocabulary
+from toolkit.planning.foreign_names import renamed
 from toolkit.planning.recipe_values import (
     ADAPTERS,
     ATTENTIONS,
@@ -51,7 +52,7 @@ def recipe_shape() -> Record:
             "new_tokens": Key(ListOf(Text()), "Tokens to add, whose rows of embedding and head are trained"),
         },
         AdapterSettings,
-        renamed={"r": "rank", "lora_r": "rank", "lora_rank": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"},
+        renamed=renamed("adapter"),
     )
     data = Record(
         {
@@ -64,6 +65,7 @@ def recipe_shape() -> Record:
             "format": Key(Text(FORMATS), "How rows look; detected when left out", default="auto"),
         },
         DataSettings,
+        renamed=renamed("data"),
     )
     rate = Number(above=0, maximum=1)
     train = Record(
@@ -92,7 +94,7 @@ def recipe_shape() -> Record:
             ),
         },
         TrainSettings,
-        renamed=_RENAMED_TRAIN,
+        renamed=renamed("train"),
     )
     evaluate = Record(
         {
@@ -101,6 +103,7 @@ def recipe_shape() -> Record:
             "max_new_tokens": Key(count, "Longest answer, in tokens", default=64),
         },
         EvaluateSettings,
+        renamed=renamed("evaluate"),
     )
     method: Kind = Text(METHODS)
     keys = {
@@ -114,34 +117,9 @@ def recipe_shape() -> Record:
         "output": Key(Text(), "Folder of the run", required=True),
         "trust_remote_code": Key(Flag(), "Run code that comes with the base; the card will say so", default=False),
     }
-    renamed = {
-        "model": "base",
-        "model_name_or_path": "base",
-        "base_model": "base",
-        "dataset": "data",
-        "output_dir": "output",
-    }
-    return Record(keys, renamed={**renamed, **{name: f"train.{new}" for name, new in _RENAMED_TRAIN.items()}})
-
-
-_RENAMED_TRAIN = {
-    "num_train_epochs": "epochs",
-    "num_epochs": "epochs",
-    "per_device_train_batch_size": "micro_batch_size",
-    "micro_batch": "micro_batch_size",
-    "gradient_accumulation_steps": "batch_size",
-    "max_seq_length": "max_length",
-    "max_seq_len": "max_length",
-    "sequence_len": "max_length",
-    "cutoff_len": "max_length",
-    "warmup_ratio": "warmup",
-    "warmup_steps": "warmup",
-    "lr_scheduler_type": "scheduler",
-    "lr": "learning_rate",
-    "torch_dtype": "dtype",
-    "optim": "optimizer",
-    "attn_implementation": "attention",
-}  # names of transformers, TRL, axolotl and LLaMA-Factory
+    sections = {"adapter": adapter, "train": train, "evaluate": evaluate}
+    inner = {key: f"{name}.{key}" for name, section in sections.items() for key in section.keys}
+    return Record(keys, renamed={**renamed(), **inner})
 
 
 class AnyData:

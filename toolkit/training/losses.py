@@ -100,7 +100,9 @@ def _tiled_loss() -> Any:
             losses = hidden.new_empty(len(targets), dtype=torch.float32)
             gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
             # That of the rows needs each token's share of the gradient that comes from above: kept by token.
-            shares = hidden.new_empty(len(targets), len(numbers), dtype=torch.float32) if ctx.needs_input_grad[2] else None
+            shares = (
+                hidden.new_empty(len(targets), len(numbers), dtype=torch.float32) if ctx.needs_input_grad[2] else None
+            )
             tile = max(1, TILE_VALUES // head.shape[0])
             for begin in range(0, len(targets), tile):
                 part = slice(begin, begin + tile)

@@ -66,6 +66,8 @@ def test_a_kind_takes_what_is_planned_for_it_and_little_less(
     assert 0.99 * traced.peak_bytes <= planned.peak_bytes <= (1 + most) * traced.peak_bytes
     exact = ("base_weights", "quantisation_state", "adapter", "optimizer")
     assert [planned.parts.get(part, 0) for part in exact] == pytest.approx(
-        [traced.parts.get(part, 0) for part in exact], rel=0.002, abs=2**18  # NF4's tables, one a matrix
+        [traced.parts.get(part, 0) for part in exact],
+        rel=0.002,
+        abs=2**18,  # NF4's tables, one a matrix
     )
     assert planned.answered_by.endswith("added") or planned.answered_by == "closed form"

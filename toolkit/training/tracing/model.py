@@ -105,7 +105,9 @@ def adapted(base: Any, settings: Settings, adapter_dtype: str) -> Any:
     import torch
 
     with torch.device("meta"), weights_for_dora():
-        model: Any = add_adapter(base, replace(settings, init="default"), StandIn(base) if settings.new_tokens else None)
+        model: Any = add_adapter(
+            base, replace(settings, init="default"), StandIn(base) if settings.new_tokens else None
+        )
     if adapter_dtype != "float32":
         for parameter in model.parameters():
             if parameter.requires_grad:

@@ -104,7 +104,11 @@ def record(config: Any, settings: Settings, options: Options, ledger: Ledger) ->
             step.hold_gradients(model, ledger)
         depth.mark_layers(model, ledger)
         try:
-            with step.announced(settings), models.weights_for_dora(), recording(ledger, kernels.stand_in(ledger), kernels.hidden_bytes):
+            with (
+                step.announced(settings),
+                models.weights_for_dora(),
+                recording(ledger, kernels.stand_in(ledger), kernels.hidden_bytes),
+            ):
                 step.run(compute, model, given, ledger, update)
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             raise TkError(
