@@ -27,8 +27,8 @@ def front_matter(facts: Facts) -> dict[str, object]:
     parents = _parents(facts)
     keys["base_model"] = parents or [facts.base.name]
     if not parents:
-        keys["base_model_relation"] = "adapter"
-    keys["library_name"] = "peft"
+        keys["base_model_relation"] = facts.form.relation
+    keys["library_name"] = facts.form.library
     keys["pipeline_tag"] = "text-generation"
     keys["tags"] = _tags(facts)
     if datasets := [dataset.name for dataset in facts.data if dataset.is_hub]:
@@ -55,7 +55,7 @@ def write_yaml(value: Mapping[str, object]) -> str:
 
 def _tags(facts: Facts) -> list[str]:
     found = (family for family in _FAMILIES if family in facts.base.name.lower())
-    return list(dict.fromkeys([facts.adapter_type.lower(), "tk", *found]))
+    return list(dict.fromkeys([*facts.adapter_tags, "tk", *found]))
 
 
 def _results(facts: Facts) -> list[dict[str, object]]:

@@ -30,11 +30,11 @@ def questions_of(
 ) -> tuple[Question, ...]:
     """Up to `wanted` held-out prompts whose true answer fits in `max_new_tokens`; none for plain text.
 
-    `encoded` are the same examples in the same order.
+    `encoded` are the same examples; of one that was divided nothing is asked.
     """
     chosen: list[tuple[Example, list[int]]] = []
-    for example, labels in zip(examples, encoded.labels, strict=True):
-        answer = _last_answer(labels)
+    for index, _, labels in encoded.whole():
+        example, answer = examples[index], _last_answer(labels)
         if example.messages and len(answer) <= max_new_tokens and len(chosen) < wanted:
             chosen.append((example, answer))
     if not chosen:

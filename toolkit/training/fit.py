@@ -22,7 +22,8 @@ from toolkit.training.stopping import Stopped
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out."""
+    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out;
+    `notes` say in words what a reader of the record should know."""
 
     steps: int
     epochs: float
@@ -32,6 +33,7 @@ class Trained:
     last_loss: float
     seconds: float
     resumed_from: int | None
+    notes: tuple[str, ...] = ()
 
 
 def fit(
@@ -59,7 +61,7 @@ def fit(
     if settings.lora_plus_ratio is not None:
         trainer.optimizer = lora_plus(trainer, settings)
     begun = time.monotonic()
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    step = step_of(checkpoint)
     keep_until(curve.path, step)
     try:
         with stop:
@@ -81,6 +83,11 @@ def fit(
         seconds=time.monotonic() - begun,
         resumed_from=step or None,
     )
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The optimiser steps that had been made when a checkpoint was written; 0 without one."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 def _smaller(settings: Settings) -> str:

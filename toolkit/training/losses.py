@@ -9,13 +9,17 @@ with the head.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from toolkit.training.encoding import IGNORED
+from toolkit.training.row_attention import lengths_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from toolkit.training.settings import Settings
 
 TILE_VALUES = 2**26  # logits held at a time: 256 MiB in float32
 
@@ -35,11 +39,22 @@ def next_token_losses(model: Any, inputs: Mapping[str, Tensor], labels: Tensor) 
     targets = labels[:, 1:]
     counted = targets != IGNORED
     # `use_cache=False`: only without a cache do position ids that start over keep packed rows apart in attention.
+    rows = lengths_of(causal, inputs.get("position_ids"))
     if not has_plain_head(causal):
-        logits = model(**inputs, use_cache=False).logits[:, :-1]
+        logits = model(**inputs, **rows, use_cache=False).logits[:, :-1]
         return cross_entropy(logits[counted].float(), targets[counted], reduction="none")
-    hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1]
+    hidden = causal.base_model(**inputs, **rows, use_cache=False).last_hidden_state[:, :-1]
     return _tiled_loss().apply(hidden[counted], *head_of(causal), targets[counted])
+
+
+def mixed_precision(settings: Settings, device_type: str | None = None) -> AbstractContextManager[Any]:
+    """Autocast on a GPU, which accelerate wraps around the model's own forward pass, where our loss does not go."""
+    import torch
+
+    if settings.device_type != "cuda" or settings.dtype == "float32":
+        return nullcontext()
+    context: AbstractContextManager[Any] = torch.autocast(device_type or "cuda", dtype=getattr(torch, settings.dtype))
+    return context
 
 
 def head_of(causal: Any) -> tuple[Tensor, Tensor | None, list[int]]:

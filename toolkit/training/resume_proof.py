@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.training import environment
 from toolkit.training.loading import load_adapted
 from toolkit.training.methods import method_of
+from toolkit.training.prepared import prepare_rows
 from toolkit.training.progress import Event, Progress, silent
 from toolkit.training.settings import Settings, settings_of
 
@@ -105,15 +106,12 @@ class _Leg:
         place: Path,
         progress: Progress,
     ) -> None:
-        from toolkit.training import base, masks, new_tokens
-
-        self._settings, self._place, self._progress = settings, place, progress
+        self._place, self._progress = place, progress
         self._folder = snapshot.local_folder()
         self._method = method_of(recipe.method)
-        self._tokenizer = base.load_tokenizer(self._folder, trust_remote_code=settings.trust_remote_code)
-        new_tokens.extend(self._tokenizer, settings.new_tokens, recipe.path)
-        masks.ensure_template(self._tokenizer)
-        self._rows = self._method.encode(data.train, self._tokenizer, settings)
+        prepared = prepare_rows(recipe, data, self._method, settings, self._folder)
+        self._tokenizer, self._rows, self._settings = prepared.tokenizer, prepared.encoded, prepared.settings
+        self._at_hand = prepared.at_hand
 
     def train(
         self, name: str, *, keep: bool = True, kill_in: int | None = None, checkpoint: Path | None = None
@@ -134,7 +132,7 @@ class _Leg:
         run = self._place / name
         run.mkdir()
         environment.seed_everything(self._settings.seed)
-        model = load_adapted(self._folder, self._tokenizer, self._settings, self._rows).model
+        model = load_adapted(self._folder, self._tokenizer, self._settings, self._at_hand).model
         try:
             self._method.train(
                 model, self._tokenizer, self._rows, self._settings, run, note, checkpoint, keep_checkpoints=keep

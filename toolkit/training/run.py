@@ -66,7 +66,7 @@ def finetune(
     run = team.from_first(lambda: run_folder.open_run(Path(recipe.output), overwrite=overwrite))
     environment.prepare()
     if data is None:
-        progress(Event("data", f"reading {recipe.data.train}"))
+        progress(Event("data", f"reading {', '.join(source.name for source in recipe.data.sources)}"))
         data = load_data(recipe, offline=offline)
     method, settings = method_of(recipe.method), settings_of(recipe, plan.choices, plan.device.kind)
     folder = snapshot.local_folder()
@@ -78,23 +78,19 @@ def finetune(
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, answers, base, masks, new_tokens, record
+        from toolkit.training import adapters, answers, record, serving
+        from toolkit.training.prepared import prepare_rows
 
-        say(
-            Event(
-                "data", f"tokenising {len(data.train)} rows to train on and {len(data.held_out)} held out ({data.how})"
-            )
-        )
-        tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
-        new_tokens.extend(tokenizer, settings.new_tokens, recipe.path)
-        plain = masks.ensure_template(tokenizer)
-        encoded = method.encode(data.train, tokenizer, settings)
-        held_out = method.encode(data.held_out, tokenizer, settings)
+        counted = f"{len(data.train)} rows" if data.stream is None else "streamed rows"
+        say(Event("data", f"tokenising {counted} to train on and {len(data.held_out)} held out ({data.how})"))
+        rows = prepare_rows(recipe, data, method, settings, folder)
+        tokenizer, encoded, held_out, settings = rows.tokenizer, rows.encoded, rows.held_out, rows.settings
         asked = recipe.evaluate
         questions = answers.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
 
         base_files = snapshot.files()
         identity = run_folder.identity(recipe, plan, base_files, data.source.sha256)
+        identity["rendering of its rows"] = rows.at_hand.sha256  # another tokenizer, or the date in a template
         team.agree({**identity, "versions": sha256_json(environment.versions())})
         team.from_first(lambda: run_folder.clear(run, overwrite=overwrite))
         checkpoint = team.from_first(lambda: resumable(run / "checkpoints", identity))
@@ -106,7 +102,7 @@ def finetune(
         environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
-        loaded = load_adapted(folder, tokenizer, settings, encoded)
+        loaded = load_adapted(folder, tokenizer, settings, rows.at_hand)
         adapted: Any = loaded.model
         trainable = adapters.trainable_parameters(adapted)
         team.from_first(lambda: run_folder.check_space(run, trainable))
@@ -133,7 +129,9 @@ def finetune(
             team.wait()  # until the record is written
             return run
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision, whole)
-        notes = [*encoded.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
+        notes = [*rows.notes(data), *trained.notes]
+        if served := serving.served_otherwise(run / "adapter", *rows.sampled):
+            notes.append(f"the tokenizer saved with the adapter does not render rows as they were trained on: {served}")
         facts = record.Facts(
             started=started,
             finished=_now(),
@@ -150,6 +148,7 @@ def finetune(
             versions=environment.versions(),
             hardware=environment.hardware(settings.device, plan.device.name),
             notes=notes,
+            template={**rows.template, "rows_compared": len(rows.sampled[0]), "served_as_trained": not served},
         )
         compared = judge.record(before, after) if before is not None and after is not None else None
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}

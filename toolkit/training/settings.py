@@ -37,6 +37,9 @@ class Settings:
     save_every: float | str = 0.25  # share of the steps, or a time such as 10min
     save_keep: int = 2
     trust_remote_code: bool = False
+    packing_asked: bool = False  # by the recipe: then it is that or an error
+    on_overlength: str = "error"  # error | split | truncate
+    train_on: str = "assistant"  # assistant | last | all
     sharding: str = "none"  # none | ddp | fsdp2
     dora: bool = False
     rslora: bool = False
@@ -89,10 +92,13 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         save_every=train.save.every,
         save_keep=train.save.keep,
         trust_remote_code=recipe.trust_remote_code,
+        on_overlength=recipe.data.on_overlength,
+        train_on=recipe.data.train_on,
         sharding=str(value["sharding"]),
         dora=recipe.adapter.dora,
         rslora=recipe.adapter.rslora,
         init=recipe.adapter.init,
         lora_plus_ratio=recipe.adapter.lora_plus_ratio,
         new_tokens=recipe.adapter.new_tokens,
+        packing_asked=train.packing is True,
     )
