@@ -125,12 +125,13 @@ def test_every_answer_to_a_foreign_name_names_a_key_that_exists():
             assert foreign not in known or foreign in schema, foreign
             if " " in key:
                 continue
-            first, _, second = key.partition(".")
-            if second:
-                shaped = schema[first].get("properties") or schema[first]["anyOf"][1]["properties"]
-                assert second in shaped, key
-            else:
-                assert first in schema or first in known, key
+            first, *inner = key.split(".")
+            assert first in schema or first in known, key
+            place = schema[first] if first in schema else known[first]
+            for name in inner:
+                shaped = place.get("properties") or place["anyOf"][1]["properties"]
+                assert name in shaped, key
+                place = shaped[name]
 
 
 def test_two_sources_of_held_out_rows_contradict_each_other(recipe):
