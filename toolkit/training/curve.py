@@ -32,8 +32,8 @@ class Curve:
 
     def tokens(self) -> int | None:
         """Tokens of all steps so far; None where one of them was not counted."""
-        counts = [step.get("tokens") for step in self._steps()]
-        return sum(counts) if counts and None not in counts else None
+        steps = self._steps()
+        return sum(step["tokens"] for step in steps) if steps and all("tokens" in step for step in steps) else None
 
     def _steps(self) -> list[dict[str, Any]]:
         if not self.path.exists():
