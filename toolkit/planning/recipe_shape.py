@@ -14,9 +14,9 @@ from toolkit.planning.recipe_values import (
     SCHEDULERS,
     SHARDINGS,
     AdapterSettings,
-    EvaluateSettings,
     TrainSettings,
 )
+from toolkit.planning.recipe_watching import Track, evaluate_shape, save_shape
 
 
 def recipe_shape() -> Record:
@@ -61,6 +61,9 @@ def recipe_shape() -> Record:
                 "Examples per optimiser step over all devices",
                 default=16,
             ),
+            "tokens_per_step": Key(
+                count, "Instead of batch_size: about so many tokens per optimiser step, padding left out"
+            ),
             "micro_batch_size": Key(count, "Examples per forward pass; the largest that fits when left out"),
             "learning_rate": Key(rate, "Peak learning rate"),
             "max_length": Key(Number(minimum=8, whole=True), "Longest row, in tokens", default=2048),
@@ -76,17 +79,10 @@ def recipe_shape() -> Record:
             "sharding": Key(
                 Text(SHARDINGS), "Several GPUs: a copy on each (ddp) or parameters sharded (fsdp2)", default="auto"
             ),
+            "save": Key(save_shape(), "When checkpoints are written; one always right after the first step"),
         },
         TrainSettings,
         renamed=_RENAMED_TRAIN,
-    )
-    evaluate = Record(
-        {
-            "fraction": Key(Number(minimum=0, maximum=0.9), "Share of the rows held out", default=0.1),
-            "generate": Key(Number(minimum=0, whole=True), "Held-out prompts answered before and after", default=64),
-            "max_new_tokens": Key(count, "Longest answer, in tokens", default=64),
-        },
-        EvaluateSettings,
     )
     method: Kind = Text(METHODS)
     keys = {
@@ -96,7 +92,8 @@ def recipe_shape() -> Record:
         "data": Key(data_shape(), required=True),
         "use": Key(use_shape(vocabulary()), "The intended use"),
         "train": Key(train),
-        "evaluate": Key(evaluate),
+        "evaluate": Key(evaluate_shape()),
+        "track": Key(Track(), "Where the curve goes besides metrics.jsonl: trackio, tensorboard, mlflow, wandb"),
         "output": Key(Text(), "Folder of the run", required=True),
         "trust_remote_code": Key(Flag(), "Run code that comes with the base; the card will say so", default=False),
     }
@@ -106,6 +103,7 @@ def recipe_shape() -> Record:
         "base_model": "base",
         "dataset": "data",
         "output_dir": "output",
+        "report_to": "track",
     }
     renamed |= {name: f"train.{new}" for name, new in _RENAMED_TRAIN.items()}
     renamed |= {name: f"data.{new}" for name, new in RENAMED_DATA.items()}
@@ -129,4 +127,6 @@ _RENAMED_TRAIN = {
     "torch_dtype": "dtype",
     "optim": "optimizer",
     "attn_implementation": "attention",
+    "save_steps": "save.every",
+    "save_total_limit": "save.keep",
 }  # names of transformers, TRL, axolotl and LLaMA-Factory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 METHODS = ("sft",)
 ADAPTERS = ("auto", "lora", "lora-8bit", "qlora")
@@ -105,12 +105,22 @@ class DataSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveSettings:
+    """Checkpoints: every so many steps (a share of all) or so often (a time such as `10min`), and how many are kept."""
+
+    every: float | str = 0.25
+    keep: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """`batch_size` counts examples per optimiser step, whatever the devices and micro-batches are."""
+    """`batch_size` counts examples per optimiser step, whatever the devices and micro-batches are; a plan derives it
+    from `tokens_per_step` where that is given instead."""
 
     epochs: float = 1.0
     max_steps: int | None = None
     batch_size: int = 16
+    tokens_per_step: int | None = None
     micro_batch_size: int | None = None
     learning_rate: float | None = None
     max_length: int = 2048
@@ -124,12 +134,20 @@ class TrainSettings:
     optimizer: str | None = None
     attention: str = "auto"
     sharding: str = "auto"
+    save: SaveSettings = field(default_factory=SaveSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateSettings:
-    """Held-out share of the rows, how many held-out prompts are answered, and how long an answer may be (tokens)."""
+    """Held-out share of the rows, how many held-out prompts are answered and scored, how long an answer may be (tokens),
+    and what the scores must satisfy. `every` is a share of the steps; `tasks` are lm-evaluation-harness'."""
 
     fraction: float = 0.1
     generate: int = 64
     max_new_tokens: int = 64
+    metric: tuple[str, ...] = ("exact-match",)
+    samples: int = 4
+    every: float | None = None
+    tasks: tuple[str, ...] = ()
+    task_limit: int | None = None
+    require: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from toolkit.errors import InvalidInput, Problem
 from toolkit.files.digests import sha256_json
 from toolkit.licensing.planned import breaks_naming
+from toolkit.release.form import ADAPTER, Form
 from toolkit.release.record import Record, at, entries_of, mapping, text, whole
 from toolkit.release.terms import NamedTerms, declared, named, unknown
 
@@ -90,6 +91,7 @@ class Facts:
     governing: tuple[NamedTerms, ...]
     planned: NamedTerms | None
     terms: NamedTerms
+    form: Form = ADAPTER
 
     @property
     def adapter_type(self) -> str:
@@ -117,8 +119,8 @@ class Facts:
         return tuple(dict.fromkeys((*own, *(item.terms for item in self.effective), *data)))
 
 
-def facts_of(record: Record, name: str | None = None) -> Facts:
-    """The facts of a run; `name` overrides the planned name. Raises InvalidInput for dates that are none."""
+def facts_of(record: Record, name: str | None = None, form: Form = ADAPTER) -> Facts:
+    """The facts of a run; `name` overrides the planned name, `form` is what is handed over. Raises InvalidInput for dates that are none."""
     effective = tuple(
         Effective(_terms(entry), str(entry["role"]), text(entry, "from") or "", text(entry, "evidence") or "")
         for entry in entries_of(record, "verdict.effective_licenses")
@@ -162,6 +164,7 @@ def facts_of(record: Record, name: str | None = None) -> Facts:
         governing=governing,
         planned=planned,
         terms=_shown(record, governing, planned, obligations),
+        form=form,
     )
 
 

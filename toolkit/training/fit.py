@@ -9,18 +9,21 @@ from typing import Any
 
 from toolkit.errors import TkError
 from toolkit.training.adapters import to_float32
-from toolkit.training.callbacks import Curve, keep_until, watch
+from toolkit.training.callbacks import TokenCount, watch
+from toolkit.training.curve import Curve, keep_until
 from toolkit.training.distributed.team import current
 from toolkit.training.distributed.trainer import take_part
 from toolkit.training.optimizers import lora_plus
-from toolkit.training.progress import Progress
+from toolkit.training.progress import Event, Progress
+from toolkit.training.saving import Saving, every_seconds, guard
 from toolkit.training.settings import Settings
 from toolkit.training.stopping import Stopped
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out."""
+    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out;
+    `notes` say in words what a reader of the record should know."""
 
     steps: int
     epochs: float
@@ -30,6 +33,7 @@ class Trained:
     last_loss: float
     seconds: float
     resumed_from: int | None
+    notes: tuple[str, ...] = ()
 
 
 def fit(
@@ -45,10 +49,14 @@ def fit(
 
     team = current()
     stop = team.stop_request()
+    stop.tell = lambda: progress(Event("stopping", "finishing this step, then keeping a checkpoint"))
     curve = Curve(team.own(run) / "metrics.jsonl")
+    saving = Saving(every_seconds(settings), trainer.args.save_strategy.value != "no", team)
+    trainer.data_collator = counted = TokenCount(trainer.data_collator)
     trainer.remove_callback(PrinterCallback)
     take_part(trainer, team, stop)
-    trainer.add_callback(watch(curve, progress, stop))
+    trainer.add_callback(watch(curve, progress, stop, saving, counted))
+    guard(trainer, run)
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
     if settings.lora_plus_ratio is not None:
         trainer.optimizer = lora_plus(trainer, settings)

@@ -12,12 +12,9 @@ from toolkit.files.digests import FileDigest, sha256_file
 from toolkit.training.data import TrainingData
 from toolkit.training.data_report import data_facts
 from toolkit.training.encoding import Encoded
-from toolkit.training.evaluation import Question, Scores
 from toolkit.training.fit import Trained
 from toolkit.training.settings import Settings
 from toolkit.training.stream_rows import StreamedRows
-
-SAMPLES = 8  # held-out answers that the record shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def build_record(
     flops, formula = training_flops(plan.shape, settings, trained, encoded.loss_tokens)
     record: dict[str, object] = {
         "schema": "tk/run/1",
-        "id": f"{facts.started.replace('-', '').replace(':', '')[:15]}-{recipe.sha256[:8]}",
+        "id": run_id(facts.started, recipe.sha256),
         "started": facts.started,
         "finished": facts.finished,
         "tool": {"name": "tk", "version": toolkit.__version__},
@@ -120,19 +117,9 @@ def build_record(
     return record
 
 
-def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, after: Scores) -> dict[str, object]:
-    """Both evaluations side by side, with the first few answers in full."""
-    samples = [
-        {"prompt": question.prompt, "expected": question.expected, "before": first, "after": second}
-        for question, first, second in list(zip(questions, before.answers, after.answers, strict=True))[:SAMPLES]
-    ]
-    return {
-        "rows": rows,
-        "generated": len(questions),
-        "before": before.to_json(),
-        "after": after.to_json(),
-        "samples": samples,
-    }
+def run_id(started: str, recipe_sha256: str) -> str:
+    """The name of a run that no other has: when it began (UTC) and the recipe's digest."""
+    return f"{started.replace('-', '').replace(':', '')[:15]}-{recipe_sha256[:8]}"
 
 
 def memory_facts(plan: Any, encoded: Encoded | StreamedRows, measured_bytes: int) -> dict[str, object]:

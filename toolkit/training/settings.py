@@ -34,7 +34,10 @@ class Settings:
     packing: bool
     checkpointing: bool
     seed: int
+    save_every: float | str = 0.25  # share of the steps, or a time such as 10min
+    save_keep: int = 2
     trust_remote_code: bool = False
+    packing_asked: bool = False  # by the recipe: then it is that or an error
     on_overlength: str = "error"  # error | split | truncate
     train_on: str = "assistant"  # assistant | last | all
     sharding: str = "none"  # none | ddp | fsdp2
@@ -86,6 +89,8 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         packing=bool(value["packing"]),
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
+        save_every=train.save.every,
+        save_keep=train.save.keep,
         trust_remote_code=recipe.trust_remote_code,
         on_overlength=recipe.data.on_overlength,
         train_on=recipe.data.train_on,
@@ -95,4 +100,5 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         init=recipe.adapter.init,
         lora_plus_ratio=recipe.adapter.lora_plus_ratio,
         new_tokens=recipe.adapter.new_tokens,
+        packing_asked=train.packing is True,
     )
