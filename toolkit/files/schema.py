@@ -261,7 +261,7 @@ def did_you_mean(word: object, known: object, ours: Mapping[str, str] | None = N
     if not near:
         return ""
     meant = names[near[0]] if ours is None else ours[names[near[0]]]
-    return f"; {meant}" if " " in meant else f"; did you mean {meant!r}?"
+    return f"; {meant}" if ours is not None and " " in meant else f"; did you mean {meant!r}?"
 
 
 def dotted(root: str, path: Path_) -> str:
