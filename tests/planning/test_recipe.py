@@ -158,6 +158,44 @@ def test_the_data_set_of_a_recipe_is_judged_with_it(recipe):
     assert [(dataset.id, dataset.license) for dataset in loaded.judged_use().datasets] == [("acme/rows", "CC-BY-4.0")]
 
 
+def test_every_source_is_judged_by_its_own_licence(recipe):
+    data = "{train: [{path: a.jsonl, license: MIT, weight: 2}, {path: acme/b@main, weight: 1}, c.jsonl], license: CC-BY-4.0}"
+    with pytest.raises(InvalidInput, match=r"c\.jsonl has no weight and others have"):
+        recipe(SMALL.replace("rows.jsonl", data))
+    loaded = recipe(SMALL.replace("rows.jsonl", data.replace("c.jsonl", "{path: c.jsonl, weight: 1, id: acme/c}")))
+    assert [(dataset.id, dataset.license) for dataset in loaded.judged_use().datasets] == [
+        ("a.jsonl", "MIT"), ("acme/b@main", "CC-BY-4.0"), ("acme/c", "CC-BY-4.0"),
+    ]  # fmt: skip
+    assert loaded.to_json()["data"]["train"][0] == {"path": "a.jsonl", "weight": 2, "license": "MIT"}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{dataset_path: a}", "here it is called 'train'"),
+        ("{train: a, dataset_text_field: body}", "here it is called 'columns: {text: …}'"),
+        ("{train: a, validation_split: test}", "here it is called 'eval: {path: …, split: …}'"),
+        ("{train: a, assistant_only_loss: true}", "here it is called 'train_on'"),
+        ("{train: [{path: a, name: en}]}", "here it is called 'config'"),
+        ("{train: a, columns: {promt: q}}", "is no column that a format reads; did you mean 'prompt'?"),
+        ("{train: a, on_overlength: cut}", "'cut' is not one of error, split, truncate"),
+        ("{train: []}", "it names no source"),
+        ("{train: {path: a}}", "must be a path, or a list of sources"),
+        ("{train: [a.jsonl, a.jsonl]}", "a.jsonl is named twice"),
+        ("{train: [a, b], streaming: true}", "need a weight each"),
+        ("{train: [a, b], id: acme/x}", "names one data set"),
+    ],
+)
+def test_what_is_wrong_with_data_is_said_in_words(recipe, data, said):
+    assert any(said in problem for problem in problems(lambda: recipe(SMALL.replace("rows.jsonl", data))))
+
+
+def test_a_key_of_data_at_the_top_is_answered_with_its_place(recipe):
+    assert problems(lambda: recipe(SMALL + "train_file: x")) == [
+        "recipe.train_file: unknown key; here it is called 'data.train' (r.yaml:4)"
+    ]
+
+
 def test_a_folder_is_no_recipe(tmp_path):
     with pytest.raises(TkError, match="is a folder"):
         load_recipe(str(tmp_path))

@@ -17,6 +17,7 @@ from toolkit.training.new_tokens import resize, rows_wanted, trained_rows
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from toolkit.training.encoding import Encoded
@@ -107,8 +108,10 @@ def _hand_on_in_16_bits(model: PeftModel, dtype: str) -> None:
 
 def to_float32(model: PeftModel) -> None:
     """Hold the adapter in float32: in bf16 small updates round away, and a resumed run differs from a straight one."""
+    import torch
+
     for parameter in model.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and parameter.dtype != torch.float32:  # shards do not survive an assignment
             parameter.data = parameter.data.float()
 
 
@@ -133,10 +136,24 @@ def counts(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(name.partition(".layers.")[2].partition(".")[2] for name in names))
 
 
+def load_weights(model: PeftModel, folder: Path) -> None:
+    """Give the adapter of `model` the weights that a checkpoint in `folder` has."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    set_peft_model_state_dict(model, load_file(folder / WEIGHTS))
+
+
 def save_adapter(
-    model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, base_id: str, revision: str | None
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    base_id: str,
+    revision: str | None,
+    whole: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write the adapter, its configuration and the tokenizer to `folder`, all or nothing.
+    """Write the adapter, its configuration and the tokenizer to `folder`, all or nothing. `whole` are its tensors by
+    their names in `model` where that holds only shards of them.
 
     What is written fits the original base, also where the adapter began as a part of it (`saved_beginning`). The
     configuration names the base by its id, not by a path on this machine; PEFT's own model card is left out, because the
@@ -147,7 +164,10 @@ def save_adapter(
     with staged_folder(folder) as staging, saved_beginning(model) as beginning:
         # With "auto", PEFT would ask the hub for the base's configuration to compare vocabularies.
         model.save_pretrained(
-            str(staging), save_embedding_layers=False, path_initial_model_for_weight_conversion=beginning
+            str(staging),
+            save_embedding_layers=False,
+            state_dict=whole,
+            path_initial_model_for_weight_conversion=beginning,
         )
         tokenizer.save_pretrained(str(staging))
         (staging / "README.md").unlink(missing_ok=True)

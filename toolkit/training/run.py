@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import tempfile
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import TkError
-from toolkit.files.atomic import unwritable
-from toolkit.files.digests import FileDigest, sha256_file, sha256_json
-from toolkit.licensing.library import library
-from toolkit.models.license_files import kind_of, license_texts
+from toolkit.files.digests import sha256_json
 from toolkit.planning.gate import Permit
 from toolkit.planning.prepare import require_fit
 from toolkit.planning.recipe import Recipe
 from toolkit.release.record import write_record
-from toolkit.training import environment
-from toolkit.training.checkpoints import discard, resumable
+from toolkit.training import environment, run_folder
+from toolkit.training.checkpoints import resumable
+from toolkit.training.checkup import Checkup
+from toolkit.training.curve import Curve
 from toolkit.training.data import TrainingData, load_data
+from toolkit.training.distributed.state import whole_adapter
+from toolkit.training.distributed.strategy import distribute
+from toolkit.training.distributed.team import current
+from toolkit.training.judging import Judge, measures_of
+from toolkit.training.loading import load_adapted
+from toolkit.training.methods import method_of
 from toolkit.training.progress import Event, Progress, silent
 from toolkit.training.settings import settings_of
+from toolkit.training.state import under_way
+from toolkit.training.tracking import tracked
 
 if TYPE_CHECKING:
     from toolkit.licensing.verdict import Verdict
@@ -47,93 +52,93 @@ def finetune(
 
     `data` is what `load_data` gave for this recipe, where a caller has looked at it already; else it is read here. A run that was stopped goes on from its last checkpoint. `overwrite` discards what an earlier run left in the folder.
     Raises TypeError without a permit; TkError when the permit is for another recipe or verdict, the plan does not fit,
-    or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C.
+    or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C. A run that fails what
+    `evaluate.require` asks ends well and says so in its record (`evaluation.gate`).
     """
+    team = current()
     _check_papers(permit, recipe, verdict)
     require_fit(plan, recipe.path)
+    if plan.gpus != team.size:
+        raise TkError(f"the plan is for {plan.gpus} processes, and {team.size} run it", where=recipe.path)
+    measures = measures_of(recipe, offline=offline)
+    progress = progress if team.first else silent
     started, begun = _now(), time.monotonic()
-    run = _open_run(Path(recipe.output), overwrite=overwrite)
+    run = team.from_first(lambda: run_folder.open_run(Path(recipe.output), overwrite=overwrite))
     environment.prepare()
     if data is None:
-        progress(Event("data", f"reading {recipe.data.train}"))
+        progress(Event("data", f"reading {', '.join(source.name for source in recipe.data.sources)}"))
         data = load_data(recipe, offline=offline)
-    settings = settings_of(recipe, plan.choices, plan.device.kind)
+    method, settings = method_of(recipe.method), settings_of(recipe, plan.choices, plan.device.kind)
     folder = snapshot.local_folder()
 
-    with environment.quiet_libraries(run / "log.txt") as log:
+    with environment.quiet_libraries(team.log(run)) as log, ExitStack() as ends:
 
         def say(event: Event) -> None:
             if event.done is None:
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, base, evaluation, initialisation, masks, new_tokens, record
-        from toolkit.training.encoding import encode
-        from toolkit.training.methods import sft
+        from toolkit.training import adapters, answers, record, serving
+        from toolkit.training.prepared import prepare_rows
 
-        say(
-            Event(
-                "data", f"tokenising {len(data.train)} rows to train on and {len(data.held_out)} held out ({data.how})"
-            )
-        )
-        tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
-        new_tokens.extend(tokenizer, settings.new_tokens, recipe.path)
-        plain = masks.ensure_template(tokenizer)
-        encoded = encode(data.train, tokenizer, settings.max_length)
-        held_out = encode(data.held_out, tokenizer, settings.max_length)
+        counted = f"{len(data.train)} rows" if data.stream is None else "streamed rows"
+        say(Event("data", f"tokenising {counted} to train on and {len(data.held_out)} held out ({data.how})"))
+        rows = prepare_rows(recipe, data, method, settings, folder)
+        tokenizer, encoded, held_out, settings = rows.tokenizer, rows.encoded, rows.held_out, rows.settings
         asked = recipe.evaluate
-        questions = evaluation.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
+        questions = answers.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
 
         base_files = snapshot.files()
-        _clear(run, overwrite=overwrite)
-        checkpoint = resumable(run / "checkpoints", _identity(recipe, plan, base_files, data.source.sha256))
+        identity = run_folder.identity(recipe, plan, base_files, data.source.sha256)
+        identity["rendering of its rows"] = rows.at_hand.sha256  # another tokenizer, or the date in a template
+        team.agree({**identity, "versions": sha256_json(environment.versions())})
+        team.from_first(lambda: run_folder.clear(run, overwrite=overwrite))
+        checkpoint = team.from_first(lambda: resumable(run / "checkpoints", identity))
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
+        if team.first:
+            ends.enter_context(under_way(run, recipe, plan, verdict.level, started))
+            named = record.run_id(started, recipe.sha256)
+            progress = ends.enter_context(tracked(recipe, plan, verdict, run, named, progress))
         environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
-        model = base.load_base(
-            folder,
-            dtype=settings.dtype,
-            device=settings.device_type,
-            quantise=settings.bits is not None,
-            bits=settings.bits,
-            attention=settings.attention,
-            trust_remote_code=settings.trust_remote_code,
-        )
-        parameters = base.count_parameters(model)
-        new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
-        stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
-        adapted: Any = adapters.add_adapter(model, settings, tokenizer, encoded)
+        loaded = load_adapted(folder, tokenizer, settings, rows.at_hand)
+        adapted: Any = loaded.model
         trainable = adapters.trainable_parameters(adapted)
-        _check_space(run, trainable)
+        team.from_first(lambda: run_folder.check_space(run, trainable))
+        if checkpoint and settings.sharding == "fsdp2":
+            adapters.load_weights(adapted, checkpoint)
+        distribute(adapted, settings.sharding, team, settings.device_type)
 
-        def judge(stage: str) -> evaluation.Scores:
-            def report(done: int, total: int) -> None:
-                progress(Event(stage, "held-out rows and answers", done, total))
-
-            say(Event(stage, f"held-out loss on {held_out.rows} rows, {len(questions)} answers"))
-            return evaluation.score(adapted, tokenizer, held_out, questions, stops, asked.max_new_tokens, report)
-
-        if held_out.rows:
-            with initialisation.base_alone(adapted):  # the base itself, not an untrained adapter
-                before = judge("before")
+        judge = Judge(adapted, tokenizer, held_out, questions, loaded.stops, recipe, measures, say)
+        before = None if judge.idle else judge.before()
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
-        say(Event("train", f"training {trainable:,} parameters ({kinds})"))
-        trained = sft.train(adapted, tokenizer, encoded, settings, run, progress, checkpoint)
-        after = judge("after") if held_out.rows else None
+        known = {"planned_memory_bytes": plan.memory.peak_bytes, "baseline_memory_bytes": peak.baseline}
+        say(Event("train", f"training {trainable:,} parameters ({kinds})", values=known))
+        follow = say
+        if asked.every is not None:
+            follow = Checkup(asked.every, judge.loss_now, Curve(team.own(run) / "metrics.jsonl"), say)
+        trained = method.train(adapted, tokenizer, encoded, settings, run, follow, checkpoint)
+        after = None if judge.idle else judge("after")
 
         say(Event("record", "saving the adapter"))
-        peak_bytes = peak.bytes()
-        adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision)
-        notes = [*encoded.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
+        peak_bytes = team.largest(peak.bytes())
+        whole = whole_adapter(adapted) if settings.sharding == "fsdp2" else None
+        if not team.first:
+            team.wait()  # until the record is written
+            return run
+        adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision, whole)
+        notes = [*rows.notes(data), *trained.notes]
+        if served := serving.served_otherwise(run / "adapter", *rows.sampled):
+            notes.append(f"the tokenizer saved with the adapter does not render rows as they were trained on: {served}")
         facts = record.Facts(
             started=started,
             finished=_now(),
             wall_seconds=time.monotonic() - begun,
             base_files=base_files,
-            base_parameters=parameters,
-            licenses=_copy_licenses(snapshot, verdict.to_json(), run),
+            base_parameters=loaded.base_parameters,
+            licenses=run_folder.copy_licenses(snapshot, verdict.to_json(), run),
             adapter_files=record.digests_of(run / "adapter", "adapter"),
             adapted_modules=modules,
             saved_ranks=adapters.saved_ranks(run / "adapter"),
@@ -143,11 +148,13 @@ def finetune(
             versions=environment.versions(),
             hardware=environment.hardware(settings.device, plan.device.name),
             notes=notes,
+            template={**rows.template, "rows_compared": len(rows.sampled[0]), "served_as_trained": not served},
         )
-        compared = record.evaluation_of(held_out.rows, questions, before, after) if after is not None else None
+        compared = judge.record(before, after) if before is not None and after is not None else None
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}
         value = record.build_record(papers, recipe, plan, snapshot, settings, data, encoded, trained, compared, facts)
         write_record(run, value)
+        team.wait()
         say(Event("record", f"done in {facts.wall_seconds:.0f} s"))
     return run
 
@@ -159,75 +166,6 @@ def _check_papers(permit: Permit, recipe: Recipe, verdict: Verdict) -> None:
         raise TkError("the permit was granted for another recipe", where=recipe.path, hint="ask the gate again")
     if permit.verdict_sha256 != sha256_json(verdict.to_json()):
         raise TkError("the permit was granted under another verdict", where=recipe.path, hint="ask the gate again")
-
-
-def _open_run(run: Path, *, overwrite: bool) -> Path:
-    """The run folder, made and known to be writable before anything slow begins. Nothing in it is touched yet."""
-    if (run / "run.json").exists() and not overwrite:
-        raise TkError("already holds a finished run", where=str(run), hint="choose another output, or pass --overwrite")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=run):
-            pass
-    except OSError as error:
-        raise unwritable(run, error) from error
-    return run
-
-
-def _clear(run: Path, *, overwrite: bool) -> None:
-    """Make room once the data is known to be good: with `overwrite` of a whole run, else of one killed before its record."""
-    if overwrite:
-        discard(run)
-    for name in ("adapter", "licenses"):
-        shutil.rmtree(run / name, ignore_errors=True)
-
-
-def _check_space(run: Path, trainable: int) -> None:
-    """Weights are saved in float32, and each checkpoint holds them thrice with Adam's two moments; two are kept."""
-    needed = trainable * 4 * (1 + 3 * 3) + 2**26
-    free = shutil.disk_usage(run).free
-    if free < needed:
-        gib = 2**30
-        raise TkError(
-            f"the disk has {free / gib:.1f} GiB free; checkpoints and adapter need {needed / gib:.1f} GiB",
-            where=str(run),
-        )
-
-
-def _identity(recipe: Recipe, plan: Plan, base: dict[str, FileDigest], data: str) -> dict[str, str]:
-    """What must be equal for a checkpoint to be gone on with, by the name that a message uses."""
-    return {
-        "recipe": recipe.sha256,
-        "plan": sha256_json({name: str(choice.value) for name, choice in plan.choices.items()}),
-        "base": sha256_json({name: digest.sha256 for name, digest in base.items()}),
-        "data": data,
-    }
-
-
-def _copy_licenses(snapshot: Snapshot, verdict: dict[str, Any], run: Path) -> list[dict[str, str]]:
-    """Copy the base's licence, notice and policy files into the run, so that a release years later still has them.
-
-    A file is of the licence that its words are; one that nobody recognises is taken for the base's own.
-    """
-    terms = next((item["id"] for item in verdict["effective_licenses"] if item["from"] == snapshot.id), None)
-    terms = terms or next((item["id"] for item in verdict["effective_licenses"] if item["role"] == "model"), "unknown")
-    told = {text.path: text.id for text in license_texts(snapshot, library()) if text.id}
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", snapshot.id).strip("-.") or "base"
-    copies = []
-    for path in snapshot.license_files:
-        target = run / "licenses" / slug / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-        copies.append(
-            {
-                "work": snapshot.id,
-                "id": told.get(path.name, terms),
-                "path": target.relative_to(run).as_posix(),
-                "kind": kind_of(path.name),
-                "sha256": sha256_file(target),
-            }
-        )
-    return copies
 
 
 def _now() -> str:

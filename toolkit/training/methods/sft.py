@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.training import encoding
 from toolkit.training.arguments import training_arguments
-from toolkit.training.batches import PackedCollator, PaddedCollator
-from toolkit.training.fit import Trained, fit
+from toolkit.training.fit import Trained, fit, step_of
+from toolkit.training.layouts import layout_for
 from toolkit.training.losses import mixed_precision, next_token_losses
-from toolkit.training.progress import Progress
+from toolkit.training.progress import Event, Progress
+from toolkit.training.stream_rows import StreamedRows
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
     from toolkit.training.encoding import Encoded
+    from toolkit.training.examples import Example
     from toolkit.training.settings import Settings
+
+
+def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Encoded:
+    """Rows of which the loss counts the assistant's tokens. Raises InvalidInput naming each row that cannot be used."""
+    return encoding.encode(
+        examples, tokenizer, settings.max_length, on_overlength=settings.on_overlength, train_on=settings.train_on
+    )
 
 
 def train(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    data: Encoded,
+    data: Encoded | StreamedRows,
     settings: Settings,
     run: Path,
     progress: Progress,
@@ -30,26 +42,38 @@ def train(
     *,
     keep_checkpoints: bool = True,
 ) -> Trained:
-    """Train the adapter of `model` in place; checkpoints go to RUN/checkpoints, the loss curve to RUN/metrics.jsonl.
-
-    `checkpoint` is one of this run's to go on from; without `keep_checkpoints` none is written. Raises Stopped on Ctrl-C, TkError when the memory does not suffice
-    or the loss is no longer a number.
-    """
+    """Train the adapter of `model` in place, as `Method.train` has it."""
     from datasets import Dataset
     from trl import SFTConfig
 
-    rows = Dataset.from_dict({"input_ids": data.input_ids, "labels": data.labels})
+    arguments = training_arguments(settings, run, keep_checkpoints=keep_checkpoints)
+    stream = data if isinstance(data, StreamedRows) else None
+    at_hand = data.first if isinstance(data, StreamedRows) else data
+    if stream is not None:
+        rows = stream.dataset(passed=step_of(checkpoint) * stream.batch)
+        arguments["ignore_data_skip"] = True  # the stream itself passes over what was trained on, untokenised
+    else:
+        rows = Dataset.from_dict({"input_ids": at_hand.input_ids, "labels": at_hand.labels})
     args = SFTConfig(
-        **training_arguments(settings, run, keep_checkpoints=keep_checkpoints),
+        **arguments,
         max_length=None,  # checked when the rows were tokenised
         dataset_kwargs={"skip_prepare_dataset": True},
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
     )
-    collator = (PackedCollator if settings.packing else PaddedCollator)(tokenizer.pad_token_id)
+    layout, note = layout_for(model, at_hand, settings, tokenizer.pad_token_id)
+    if note is not None:
+        progress(Event("train", note))
     trainer = _trainer_class(settings)(
-        model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
+        model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=layout.collate
     )
-    return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+    with layout.attending(model):
+        trained = fit(
+            trainer, settings, run, progress, tokens=at_hand.tokens if stream is None else 0, checkpoint=checkpoint
+        )
+    if stream is not None:
+        stream.end(trained.steps)
+        trained = replace(trained, tokens=stream.tokens_seen, epochs=round(stream.epochs, 4))
+    return trained if note is None else replace(trained, notes=(note,))
 
 
 def _trainer_class(settings: Settings) -> Any:
@@ -71,6 +95,8 @@ def _trainer_class(settings: Settings) -> Any:
             rest = {name: value for name, value in inputs.items() if name != "labels"}
             with mixed_precision(settings):
                 losses = next_token_losses(model, rest, inputs["labels"])
-            return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
+            # Of several processes each divides by the tokens of all, and their gradients are averaged.
+            total = losses.sum() * self.accelerator.num_processes
+            return total / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
 
     return TiledTrainer
