@@ -56,8 +56,9 @@ def export_weights(
     from toolkit.training.export import merging
 
     record = papers.record
-    bits = bits_of(record) if wish.faithful else None
-    size = merging.weight_bytes(base)
+    stored = 4 if merging.stored_quantised(base) else None
+    bits = (bits_of(record) or stored) if wish.faithful else None
+    size = merging.merged_bytes(base)
     with staged_folder(target, overwrite=wish.overwrite) as staging:
         _require_room(staging, size, wish.gguf)
         progress(Event("base", f"checking the files of {papers.facts.base.name}"))
