@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import InvalidInput, TkError, UsageError
-from toolkit.planning.recipe import load_recipe
+from toolkit.planning.recipe import load_recipe, recipe_of_record
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -202,3 +202,10 @@ def test_a_key_of_data_at_the_top_is_answered_with_its_place(recipe):
 def test_a_folder_is_no_recipe(tmp_path):
     with pytest.raises(TkError, match="is a folder"):
         load_recipe(str(tmp_path))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_read_back_from_the_record_of_its_run(path):
+    read = load_recipe(str(path))
+    written = json.loads(json.dumps({"path": str(path), "resolved": read.to_json()}))
+    assert recipe_of_record({"recipe": written}) == read
