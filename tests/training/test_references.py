@@ -36,8 +36,8 @@ def test_a_recipe_trains_as_its_reference_says(name: str, tmp_path: Path) -> Non
 
 
 def test_a_learning_rate_that_is_a_hundredth_off_would_be_seen(tmp_path: Path) -> None:
-    from toolkit.planning.recipe import load_recipe
     from tests.references.make import RECIPES
+    from toolkit.planning.recipe import load_recipe
 
     told = load_recipe(str(RECIPES / f"{QWEN}.yaml")).train.learning_rate
     assert told is not None

@@ -116,7 +116,11 @@ def finetune(
         say(Event("record", "saving the adapter"))
         peak_bytes = peak.bytes()
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision)
-        notes = [*encoded.notes, *trained.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
+        notes = [
+            *encoded.notes,
+            *trained.notes,
+            *(["the base has no chat template; the plain one was used"] if plain else []),
+        ]
         facts = record.Facts(
             started=started,
             finished=_now(),

@@ -76,9 +76,10 @@ def _trainer_class(device_type: str) -> Any:
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            losses = next_token_losses(
-                model, {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
-            )
+            given = {name: value for name, value in inputs.items() if name != "labels"}
+            # Our loss calls the model past the forward pass that accelerate has wrapped, mixed precision with it.
+            with self.accelerator.autocast():
+                losses = next_token_losses(model, given, inputs["labels"])
             return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
 
     return TiledTrainer

@@ -1,7 +1,7 @@
 """One optimiser step as the trainer takes it: forward, loss, backward, clipping, update, on whatever tensors there are.
 
 It follows `toolkit.training.methods.sft`: TRL's fused head under CUDA, our tiles elsewhere, mixed precision as
-accelerate wraps it around the model's own forward, which our loss does not go through.
+accelerate wraps it around the model's own forward, and as that method does around our loss, which goes past it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def prepare(model: Any, settings: Settings, loss: str) -> Callable[[dict[str, Te
         if fused:
             outputs = model(**inputs, use_cache=False, fused_lm_head=True)
             return -outputs.log_probs.sum() / outputs.label_mask.numel()
-        losses = next_token_losses(model, {name: inputs[name] for name in inputs if name != "labels"}, inputs["labels"])
+        given = {name: inputs[name] for name in inputs if name != "labels"}
+        with _autocast(settings.dtype):
+            losses = next_token_losses(model, given, inputs["labels"])
         return losses.sum() / max(1, losses.numel())
 
     return compute
@@ -122,6 +124,14 @@ def announced(settings: Settings) -> Iterator[None]:
         yield
     finally:
         torch.set_autocast_enabled("cuda", False)
+
+
+def _autocast(dtype: str) -> contextlib.AbstractContextManager[object]:
+    """What `Accelerator.autocast` is for a run in `dtype`."""
+    import torch
+
+    context: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    return context if dtype == "float32" else torch.autocast("cpu", dtype=getattr(torch, dtype))
 
 
 def _mix_precision(model: Any, dtype: str) -> None:
