@@ -240,6 +240,19 @@ def test_the_models_own_attention_is_back_after_training(
     assert "differ by" in trained.notes[0]
 
 
+def test_an_evaluation_in_the_middle_of_training_is_the_one_at_its_end(adapted: Callable[..., Any]) -> None:
+    import torch
+
+    from toolkit.training.evaluation import mean_loss
+
+    model = adapted().eval()
+    with torch.no_grad():
+        at_the_end = mean_loss(model, encoded(), 0, lambda done: None)
+        with attending_within_rows(model):
+            assert mean_loss(model, encoded(), 0, lambda done: None) == at_the_end
+            assert model.config._attn_implementation == NAME
+
+
 def test_a_run_in_16_bits_computes_its_adapter_in_16_bits_off_cuda_too(
     bases: Callable[[str], Path], settings: Callable[..., Settings], tokenizer: Any, tmp_path: Path
 ) -> None:

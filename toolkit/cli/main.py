@@ -12,7 +12,21 @@ import click
 import toolkit
 from toolkit.errors import TkError
 
-COMMANDS = ("license-check", "licenses", "audit", "plan", "finetune", "chat", "card", "release", "verify", "doctor")
+COMMANDS = (
+    "license-check",
+    "licenses",
+    "audit",
+    "plan",
+    "finetune",
+    "launch",
+    "chat",
+    "export",
+    "runs",
+    "card",
+    "release",
+    "verify",
+    "doctor",
+)
 
 
 class Shown(click.ClickException):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from toolkit.cli import plan_data
 from toolkit.cli.options import (
     access,
     format_option,
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
 @click.option("--all-bases", is_flag=True, help="A table instead: every base that tk knows on this GPU.")
 @click.option("--probe", is_flag=True, help="Run two real steps of the longest rows here, and compare.")
 @click.option("--exact", is_flag=True, help="Trace the chosen step on tensors without memory; any architecture.")
+@click.option("--check-data", is_flag=True, help="Report on the data instead: bad and long rows, duplicates, leaks.")
+@click.option(
+    "--show-sample",
+    type=click.IntRange(1),
+    is_flag=False,
+    flag_value=1,
+    metavar="[N]",
+    help="Show N rows instead, with the tokens that the loss counts marked.",
+)
 @policy_options
 @offline_option
 @format_option
@@ -46,6 +56,8 @@ def command(
     all_bases: bool,
     probe: bool,
     exact: bool,
+    check_data: bool,
+    show_sample: int | None,
     strict: bool,
     policy: Path | None,
     offline: bool,
@@ -60,6 +72,8 @@ def command(
       tk plan recipes/llama-lora.yaml --gpu "A100 40GB" --gpus 4
       tk plan recipes/qwen-lora.yaml --all-gpus
       tk plan recipes/qwen-lora.yaml --gpu 24GiB --exact
+      tk plan recipes/embedded-qwen-lora.yaml --check-data
+      tk plan recipes/embedded-qwen-lora.yaml --show-sample 2
     """
     from toolkit.cli.plan_text import plan_text
     from toolkit.errors import UsageError
@@ -67,14 +81,16 @@ def command(
     from toolkit.planning.prepare import prepare
     from toolkit.planning.recipe import load_recipe
 
-    if all_gpus + all_bases + probe + exact > 1:
-        raise UsageError("--all-gpus, --all-bases, --probe and --exact: name one of them")
+    if all_gpus + all_bases + probe + exact + check_data + (show_sample is not None) > 1:
+        raise UsageError("--all-gpus, --all-bases, --probe, --exact, --check-data and --show-sample: name one of them")
     if exact and gpus and gpus > 1:
         raise UsageError("--exact traces a step on one GPU; leave --gpus out")
     if all_gpus and gpu:
         raise UsageError("--all-gpus plans for every GPU; leave --gpu out")
     if probe and gpu not in (None, "cpu"):
         raise UsageError(f"--probe runs on the device at hand, not on {gpu}; leave --gpu out, or say cpu")
+    if probe and gpus and gpus > 1:
+        raise UsageError("--probe runs on one device; leave --gpus out")
     loaded = load_recipe(recipe, overrides)
     device = detect(ask_torch=True) if probe and not gpu else device_of(gpu, None if all_gpus else gpus)
     if all_bases:
@@ -88,6 +104,12 @@ def command(
         prepared = replace(prepared, plan=exactly(prepared.plan, loaded, prepared.examination.snapshot))
     else:
         prepared = prepare(loaded, device, access(offline), judging, gpus=gpus)
+    if check_data:
+        plan_data.check_data(prepared, offline, format_)
+        return
+    if show_sample is not None:
+        plan_data.show_samples(prepared, show_sample, offline, format_)
+        return
     if all_gpus:
         _print_gpus(prepared, gpus, format_)
         return
@@ -130,6 +152,7 @@ def _print_bases(recipe: Recipe, device: Device, gpus: int | None, format_: str)
 def _probe(prepared: Prepared, recipe: str, offline: bool) -> Measured:
     """Two steps of the plan with the base's real weights. What is forbidden is not tried either; an open question does
     not stop a probe, of which nothing is kept."""
+    from toolkit.errors import TkError
     from toolkit.models.reference import parse_reference
     from toolkit.models.resolve import resolve
     from toolkit.planning.gate import grant
@@ -139,6 +162,9 @@ def _probe(prepared: Prepared, recipe: str, offline: bool) -> Measured:
 
     grant(prepared.examination.verdict, prepared.recipe, "a probe, of which nothing is kept")
     require_fit(prepared.plan, recipe)
+    if prepared.plan.gpus > 1:
+        text = f"the plan takes {prepared.plan.gpus} GPUs; a probe runs two steps on one"
+        raise TkError(text, where=recipe, hint="leave --gpus out, and sharding in the recipe")
     prepare(prepared.plan.device.visible)
     snapshot = resolve(parse_reference(prepared.recipe.base), access(offline, weights=True))
     return probe(prepared.recipe, prepared.plan, snapshot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from toolkit.planning.adapter_kind import PLAIN, AdapterKind, trained_parameters
 from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.gpu import Device
 from toolkit.planning.memory import ELEMENT_BYTES, estimate, fit
@@ -45,11 +46,12 @@ class Demand:
     shardings: Sequence[str] = ("none",)
     rates: Rates | None = None
     rows: Rows | None = None
+    kind: AdapterKind = PLAIN
 
     @property
     def gradients_bytes(self) -> int:
         """Bytes of the adapter's float32 gradients."""
-        return 4 * self.shape.adapter_parameters(self.rank, self.targets)
+        return 4 * trained_parameters(self.shape, self.rank, self.targets, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def measure(
         dropout=demand.dropout,
         masked=_masked(demand, micro_batch),
         device_kind=demand.device.kind,
+        kind=demand.kind,
     )
     if sharding != "none":
         inputs = ELEMENT_BYTES[demand.dtype] * demand.shape.layers * demand.shape.hidden * micro_batch * demand.length

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from toolkit.errors import InvalidInput
+from toolkit.planning.adapter_choices import kind_of
+from toolkit.planning.adapter_kind import trained_parameters
 from toolkit.planning.choices import (
     Choice,
     adapter_types,
@@ -24,6 +26,7 @@ from toolkit.planning.recipe import Recipe
 from toolkit.planning.roofline import rates_of
 from toolkit.planning.rows import Rows
 from toolkit.planning.shape import Shape
+from toolkit.planning.steps import with_batch_size
 from toolkit.planning.suggestions import suggestions_for
 
 __all__ = ["Choice", "Plan", "make_plan"]
@@ -31,12 +34,20 @@ __all__ = ["Choice", "Plan", "make_plan"]
 # The order in which a plan is read.
 _ORDER = (
     "adapter",
+    "adapter_dtype",
     "dtype",
     "target_modules",
     "rank",
     "alpha",
+    "rslora",
+    "dora",
+    "init",
+    "dropout",
+    "new_tokens",
     "learning_rate",
+    "lora_plus_ratio",
     "sharding",
+    "batch_size",
     "gradient_checkpointing",
     "packing",
     "micro_batch_size",
@@ -124,25 +135,31 @@ def make_plan(
     """
     several = gpus if gpus is not None else device.count if recipe.train.sharding in ("ddp", "fsdp2") else 1
     used = device.in_a_group if several > 1 else device
+    asked, (recipe, size) = recipe, with_batch_size(recipe, rows, recipe.train.max_length, several)
     if problems := list(override_problems(recipe, shape, used, several)):
         raise InvalidInput(problems)
     choices = fixed_choices(recipe, shape, used)
     demand = _demand(recipe, shape, used, choices, several, rows)
     chosen = best(demand)
     if chosen.fit == "does-not-fit" and gpus is None and several == 1:
-        demand, chosen = _on_all(recipe, shape, device, choices, rows) or (demand, chosen)
+        everything, size_of_all = with_batch_size(asked, rows, recipe.train.max_length, device.count)
+        if on_all := _on_all(everything, shape, device, choices, rows):
+            (demand, chosen), recipe, size = on_all, everything, size_of_all
     targets = demand.targets
     choices |= searched_choices(recipe, demand, chosen)
-    choices["loss"] = loss_choice(shape, chosen.micro_batch * demand.length)
+    if size is not None:
+        choices["batch_size"] = size
+    tokens, ours = chosen.micro_batch * demand.length, bool(recipe.adapter.new_tokens)
+    choices["loss"] = loss_choice(shape, tokens, demand.device, demand.dtype, ours=ours)
     return Plan(
         base=recipe.base,
         device=demand.device,
         shape=shape,
-        choices={name: choices[name] for name in _ORDER},
+        choices={name: choices[name] for name in _ORDER if name in choices},
         memory=chosen.memory,
         fit=chosen.fit,
         suggestions=suggestions_for(recipe.base, demand, chosen) if suggest and chosen.fit == "does-not-fit" else (),
-        trainable_parameters=shape.adapter_parameters(recipe.adapter.rank, targets),
+        trainable_parameters=trained_parameters(shape, recipe.adapter.rank, targets, demand.kind),
         gpus=chosen.devices,
         estimate=predict(recipe, demand, chosen),
         demand=demand,
@@ -188,6 +205,7 @@ def _demand(
         shardings=_shardings(recipe, choices, devices),
         rates=rates_of(device),
         rows=rows,
+        kind=kind_of(recipe),
     )
 
 
@@ -196,4 +214,5 @@ def _shardings(recipe: Recipe, choices: dict[str, Choice], devices: int) -> tupl
         return ("none",)
     if recipe.train.sharding != "auto":
         return (recipe.train.sharding,)
-    return ("ddp",) if needs_bitsandbytes(str(choices["optimizer"].value)) else ("ddp", "fsdp2")
+    whole = needs_bitsandbytes(str(choices["optimizer"].value)) or recipe.adapter.type == "lora-8bit"
+    return ("ddp",) if whole or recipe.adapter.new_tokens else ("ddp", "fsdp2")

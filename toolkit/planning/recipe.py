@@ -7,18 +7,19 @@ are answered with ours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import cast
 
 from toolkit.errors import InvalidInput, Problem, TkError, UsageError
 from toolkit.files.digests import sha256_json
-from toolkit.files.schema import did_you_mean, read_document
+from toolkit.files.schema import did_you_mean, read_document, read_value
 from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import Document, Path_, core_scalar, load_file
 from toolkit.licensing.use import DatasetUse, IntendedUse
 from toolkit.planning.recipe_shape import recipe_shape
-from toolkit.planning.recipe_values import AdapterSettings, DataSettings, EvaluateSettings, TrainSettings
+from toolkit.planning.recipe_values import AdapterSettings, DataSettings, DataSource, EvaluateSettings, TrainSettings
+from toolkit.planning.watching_problems import watching_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,20 @@ class Recipe:
     use: IntendedUse = field(default_factory=IntendedUse)
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    track: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     trust_remote_code: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Every setting as resolved, defaults included, in the keys of a recipe."""
         settings = {name: _settings(getattr(self, name)) for name in ("adapter", "data", "train", "evaluate")}
         head: dict[str, object] = {"base": self.base, "method": self.method}
-        tail = {"use": self.use.to_json(), "output": self.output, "trust_remote_code": self.trust_remote_code}
+        tail: dict[str, object] = {
+            "use": self.use.to_json(),
+            "output": self.output,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        if self.track:
+            tail["track"] = {name: dict(settings) for name, settings in self.track.items()}
         return {**head, **settings, **tail}
 
     @property
@@ -49,12 +57,14 @@ class Recipe:
         return sha256_json(self.to_json())
 
     def judged_use(self) -> IntendedUse:
-        """The intended use with the recipe's own data set among its data sets."""
+        """The intended use with each of the recipe's own data sets among its data sets.
+
+        One name under two licences is named twice, so that both are judged.
+        """
         named = {dataset.id for dataset in self.use.datasets}
-        identifier = self.data.id or self.data.train
-        if identifier in named:
-            return self.use
-        return self.use._replace(datasets=(*self.use.datasets, DatasetUse(identifier, self.data.license)))
+        own = [DatasetUse(source.id or source.path, source.license) for source in self.data.sources]
+        added = [dataset for dataset in dict.fromkeys(own) if dataset.id not in named]
+        return self.use._replace(datasets=(*self.use.datasets, *added))
 
     def data_path(self, name: str) -> Path | None:
         """The file or folder a data entry means: from the current folder, else from the folder that holds the recipe's
@@ -79,6 +89,23 @@ def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:
     return recipe
 
 
+def recipe_of_record(record: Mapping[str, object]) -> Recipe:
+    """The recipe that a run record holds, as it was resolved. Raises InvalidInput when this version cannot read it."""
+    written = cast("Mapping[str, Mapping[str, object]]", record["recipe"])
+    where = str(written.get("path") or "")
+    raw = cast("Mapping[str, object]", read_value(_stated(written["resolved"]), recipe_shape(), "recipe", where))
+    return Recipe(path=where, **raw)  # type: ignore[arg-type]
+
+
+def _stated(value: object) -> object:
+    """A mapping without what nobody stated: a record writes that as null, a recipe leaves it out."""
+    if isinstance(value, list | tuple):
+        return [_stated(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _stated(item) for key, item in value.items() if item is not None}
+
+
 def find_recipe(name: str) -> Path:
     """The file of a recipe: as given, else the shipped recipe of that name."""
     given = Path(name)
@@ -95,12 +122,38 @@ def find_recipe(name: str) -> Path:
 
 def _contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
     train = recipe.train
-    if train.micro_batch_size and train.batch_size % train.micro_batch_size:
+    if train.tokens_per_step and "batch_size" in _given(document, "train"):
+        text = "batch_size already says how large a step is; leave one of the two out"
+        yield Problem("recipe.train.tokens_per_step", text, document.where(("train", "tokens_per_step")))
+    elif train.tokens_per_step is None and train.micro_batch_size and train.batch_size % train.micro_batch_size:
         text = f"{train.micro_batch_size} does not divide batch_size {train.batch_size}"
         yield Problem("recipe.train.micro_batch_size", text, document.where(("train", "micro_batch_size")))
     if recipe.data.eval and "fraction" in _given(document, "evaluate") and recipe.evaluate.fraction > 0:
         text = "data.eval already gives the held-out rows; leave one of the two out"
         yield Problem("recipe.evaluate.fraction", text, document.where(("evaluate", "fraction")))
+    yield from _data_contradictions(recipe, document)
+    yield from watching_problems(recipe, document)
+
+
+def _data_contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
+    data, where = recipe.data, document.where(("data", "train"))
+    sources = data.sources
+    seen: set[str] = set()
+    for source in sources:
+        if source.name in seen:
+            text = f"{source.name} is named twice; a weight makes a source count for more"
+            yield Problem("recipe.data.train", text, where)
+        seen.add(source.name)
+    unweighted = [source.name for source in sources if source.weight is None]
+    if unweighted and len(unweighted) < len(sources):
+        text = f"{unweighted[0]} has no weight and others have; give every source one, or none"
+        yield Problem("recipe.data.train", text, where)
+    elif unweighted and data.streaming and len(sources) > 1:
+        text = "sources that are streamed together need a weight each, since their lengths are not known beforehand"
+        yield Problem("recipe.data.train", text, where)
+    if data.id and len(sources) > 1:
+        text = "names one data set; with several sources each has an `id` of its own"
+        yield Problem("recipe.data.id", text, document.where(("data", "id")))
 
 
 def _given(document: Document, section: str) -> Mapping[str, object]:
@@ -136,4 +189,15 @@ def _override_value(text: str) -> object:
 
 def _settings(settings: object) -> dict[str, object]:
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}  # type: ignore[arg-type]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    """A setting in the words of a recipe; of a source only what was said."""
+    if isinstance(value, DataSource):
+        return {name: item for name, item in _settings(value).items() if item is not None}
+    if is_dataclass(value):
+        return _settings(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

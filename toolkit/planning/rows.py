@@ -6,7 +6,9 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from toolkit.planning.mixing import epoch_examples
 from toolkit.planning.recipe import Recipe
 
 _LARGEST_BYTES = 2**25  # reading more than 32 MiB would make a plan slow
@@ -41,21 +43,36 @@ class Rows:
 
 
 def rows_of(recipe: Recipe) -> Rows | None:
-    """The training rows of a recipe; None where they are not a local JSONL file of at most 32 MiB.
+    """The training rows of one epoch of a recipe, sources mixed by their weights; None where they are not local JSONL
+    files of at most 32 MiB together.
 
     Malformed lines are not this function's business (loading the data answers them); they count by their length.
     """
-    path = recipe.data_path(recipe.data.train)
-    if path is None or path.suffix != ".jsonl" or not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
+    sources = recipe.data.sources
+    paths = [path for source in sources if (path := recipe.data_path(source.path)) is not None and path.is_file()]
+    if len(paths) < len(sources) or any(path.suffix not in (".jsonl", ".ndjson") for path in paths):
         return None
-    lines = [line for line in path.read_bytes().splitlines() if line.strip()]
-    lengths = sorted(min(length, recipe.train.max_length) for length in _lengths(lines))
-    held_out = 0 if recipe.data.eval else math.ceil(len(lengths) * recipe.evaluate.fraction)
-    count = len(lengths) - held_out
-    if count <= 0:
+    if sum(path.stat().st_size for path in paths) > _LARGEST_BYTES:
         return None
-    step = max(1, len(lengths) // _SAMPLED)
-    return Rows(count, round(sum(lengths) * count / len(lengths)), tuple(lengths[step // 2 :: step]))
+    read = [sorted(min(length, recipe.train.max_length) for length in _lengths(_lines(path))) for path in paths]
+    if not all(read):
+        return None
+    held_out = 0.0 if recipe.data.eval else recipe.evaluate.fraction
+    counts = [len(lengths) - math.ceil(len(lengths) * held_out) for lengths in read]
+    if not all(count > 0 for count in counts):
+        return None
+    epoch = epoch_examples(counts, [source.weight for source in sources])
+    tokens = sum(sum(lengths) * count / len(lengths) for lengths, count in zip(read, epoch, strict=True))
+    sample: list[int] = []
+    for lengths, count in zip(read, epoch, strict=True):
+        wanted = max(1, round(_SAMPLED * count / sum(epoch)))
+        step = max(1, len(lengths) // wanted)
+        sample += lengths[step // 2 :: step]
+    return Rows(sum(epoch), round(tokens), tuple(sorted(sample)))
+
+
+def _lines(path: Path) -> list[bytes]:
+    return [line for line in path.read_bytes().splitlines() if line.strip()]
 
 
 def _lengths(lines: Sequence[bytes]) -> Iterator[int]:

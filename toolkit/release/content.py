@@ -18,11 +18,12 @@ from toolkit.release.blocks import (
     Table,
     line,
 )
+from toolkit.release.evaluated import evaluation_blocks
 from toolkit.release.facts import Facts
 from toolkit.release.loading import how_to_load
 from toolkit.release.making import how_it_was_made
 from toolkit.release.obligations import ON_CARD, Fulfilment, strings_for
-from toolkit.release.record import at, entries_of, mapping, number, text, whole
+from toolkit.release.record import at, entries_of, mapping, text, whole
 
 _REACH = {
     "internal": "inside one organisation; the weights are not passed on",
@@ -31,7 +32,6 @@ _REACH = {
     "embedded-product": "inside a product that is passed on to others",
     "evaluation": "evaluation only",
 }
-_SAMPLES = 3  # the record may hold more; a card shows what a reader takes in at a glance
 
 
 def card_blocks(facts: Facts, fulfilments: Iterable[Fulfilment]) -> tuple[Block, ...]:
@@ -43,7 +43,8 @@ def card_blocks(facts: Facts, fulfilments: Iterable[Fulfilment]) -> tuple[Block,
         *_use(facts),
         *_licence(facts, tuple(fulfilments)),
         *how_it_was_made(facts),
-        *_evaluation(facts),
+        *_merging(facts),
+        *evaluation_blocks(facts.record),
         *how_to_load(facts),
         *_review(facts),
         *_proof(facts),
@@ -53,7 +54,7 @@ def card_blocks(facts: Facts, fulfilments: Iterable[Fulfilment]) -> tuple[Block,
 def opening_words(facts: Facts) -> str:
     """One sentence on what the release is."""
     purpose = text(facts.record, "use.purpose")
-    return f"A {facts.adapter_type} adapter for {facts.base.name}" + (f": {purpose}" if purpose else "")
+    return facts.form.named(facts.adapter_type, facts.base.name) + (f": {purpose}" if purpose else "")
 
 
 def _opening(facts: Facts) -> Block:
@@ -61,7 +62,8 @@ def _opening(facts: Facts) -> Block:
     if facts.base.is_hub:
         base = Link(facts.base.name, f"https://huggingface.co/{facts.base.name}")
     made = f", fine-tuned on {facts.finished:%Y-%m-%d} with {facts.tool} {facts.tool_version}."
-    return Paragraph(line(f"A {facts.adapter_type} adapter for ", base, made))
+    before, after = facts.form.named(facts.adapter_type, "\0").split("\0")
+    return Paragraph(line(before, base, f"{after}{made}"))
 
 
 def _use(facts: Facts) -> tuple[Block, ...]:
@@ -83,11 +85,15 @@ def _use(facts: Facts) -> tuple[Block, ...]:
     limits: list[Line] = [
         line("The licence verdict holds for the use stated above; another use needs a check of its own."),
         line(f"{tested}; behaviour beyond it, safety and bias included, was not assessed."),
-        line("What holds for the base model (its knowledge, languages and weaknesses) holds for this adapter as well."),
+        line(
+            f"What holds for the base model (its knowledge, languages and weaknesses) holds for this {facts.form.noun} as well."
+        ),
     ]
     if any(owed.id in ("aup", "passthrough-restrictions", "research-only") for owed in facts.obligations):
         limits.append(
-            line("Use restrictions of the base's licence apply to this adapter and to everyone who receives it.")
+            line(
+                f"Use restrictions of the base's licence apply to this {facts.form.noun} and to everyone who receives it."
+            )
         )
     if at(facts.record, "recipe.resolved.trust_remote_code"):
         limits.append(
@@ -143,35 +149,24 @@ def _licence(facts: Facts, fulfilments: tuple[Fulfilment, ...]) -> tuple[Block, 
     return tuple(blocks)
 
 
-def _evaluation(facts: Facts) -> tuple[Block, ...]:
-    """Before is the base without the adapter, measured in the same process on the same rows."""
-    record = facts.record
-    names = (("loss", "Loss", True), ("perplexity", "Perplexity", True), ("exact_match", "Exact match", False))
-    rows = []
-    for key, name, lower_is_better in names:
-        before, after = number(record, f"evaluation.before.{key}"), number(record, f"evaluation.after.{key}")
-        if before is not None and after is not None:
-            better = "unchanged" if after == before else "better" if (after < before) == lower_is_better else "worse"
-            rows.append(
-                (line(name), line(f"{before:.4g}"), line(f"{after:.4g}"), line(f"{after - before:+.4g}, {better}"))
-            )
-    if not rows:
-        return Heading("Evaluation"), Paragraph(line("None was run."))
-    how = text(record, "data.eval.how")
-    counted = f"{whole(record, 'evaluation.rows') or 0} held-out rows" + (f" ({how})" if how else "")
-    if generated := whole(record, "evaluation.generated"):
-        counted += f"; exact match over {generated} answered prompts"
-    blocks: list[Block] = [
-        Heading("Evaluation"),
-        Paragraph(line(f"Base alone against base with adapter, {counted}.")),
-        Table(("Metric", "Base alone", "With adapter", "Change"), tuple(rows)),
-    ]
-    samples = entries_of(record, "evaluation.samples")[:_SAMPLES]
-    if samples:
-        keys = ("prompt", "expected", "before", "after")
-        cells = tuple(tuple(line(_short(str(sample.get(key) or ""))) for key in keys) for sample in samples)
-        blocks.append(Table(("Prompt", "Expected", "Base alone", "With adapter"), cells))
-    return tuple(blocks)
+def _merging(facts: Facts) -> tuple[Block, ...]:
+    """What was done to the weights after training, and how near they are to the model that was evaluated."""
+    form = facts.form
+    if not form.has_weights:
+        return ()
+    into = (
+        "the quantised weights it was trained over, dequantised"
+        if form.merge == "dequantised"
+        else "the base's own weights"
+    )
+    said = [line(f"The adapter was merged into {into}, and stored as {form.dtype}.")]
+    if form.quantization:
+        said.append(line("They were then written as GGUF in the format ", Code(form.quantization), "."))
+    if form.kl is not None:
+        measured = f"{form.kl:.2g} nats a token, on rows of the run"
+        said.append(line("Mean KL divergence of the trained model from these weights: ", Strong(measured), "."))
+    said.append(line("The evaluation below is of the trained model: base and adapter, before they were merged."))
+    return Heading("Merging"), Bullets(tuple(said))
 
 
 def _review(facts: Facts) -> tuple[Block, ...]:
@@ -204,12 +199,10 @@ def _proof(facts: Facts) -> tuple[Block, ...]:
         *((f"Data {dataset.name}", dataset.sha256) for dataset in facts.data),
         ("Verdict (canonical JSON)", text(record, "permit.verdict_sha256")),
     ]
+    if facts.form.paper_sha256:
+        rows.append(("Export (canonical JSON)", facts.form.paper_sha256))
     for name, entry in mapping(record, "adapter.files").items():
         if name.endswith(".safetensors"):
             rows.append((name.removeprefix("adapter/"), text(entry, "sha256")))
     table = Table(("What", "SHA-256"), tuple((line(name), line(Code(digest))) for name, digest in rows if digest))
     return Heading("Provenance"), Paragraph(line("Run ", Code(str(at(record, "id"))), ".")), table
-
-
-def _short(words: str, most: int = 400) -> str:
-    return words if len(words) <= most else words[: most - 1] + "…"

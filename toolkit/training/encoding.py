@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.training.examples import Example
 from toolkit.training.masks import CannotMask, Rendered, Span, Template
-from toolkit.training.rows import raise_problems
+from toolkit.training.overlength import IGNORED, Overlength, Tokens, shorten
+from toolkit.training.rows import MOST_PROBLEMS, raise_problems
+
+_BEGIN, _END = itemgetter(0), itemgetter(1)  # of a token, in characters
+
+__all__ = ["IGNORED", "Encoded", "encode", "encode_prompts"]
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100  # a label that does not count, as torch's cross entropy has it
-
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Rows as token ids and labels (lists of equal length), row by row, and how many tokens the loss counts."""
+    """Rows as token ids and labels (lists of equal length), row by row, and what was noticed on the way.
+
+    `origins` says which example a row came from: several rows come from one that was divided.
+    """
 
     input_ids: list[list[int]]
     labels: list[list[int]]
     notes: tuple[str, ...] = ()
+    overlength: Overlength | None = None
+    origins: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -37,21 +50,85 @@ class Encoded:
     def loss_tokens(self) -> int:
         return sum(label != IGNORED for row in self.labels for label in row)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(map(len, self.input_ids), default=0)
 
-def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
-    """Tokenise examples in one call and mask everything but the assistant.
+    @property
+    def sha256(self) -> str:
+        """Digest of ids and labels: it changes with the template, its date included, and with the tokenizer."""
+        digest = hashlib.sha256()
+        for ids, labels in zip(self.input_ids, self.labels, strict=True):
+            digest.update(array("q", (len(ids), *ids, *labels)).tobytes())
+        return digest.hexdigest()
 
-    Raises InvalidInput naming each row that the chat template cannot render or that carries its control tokens, and
-    when rows are longer than `max_length` tokens: nothing is ever cut off silently.
+    def whole(self) -> Iterator[tuple[int, list[int], list[int]]]:
+        """Index of the example, ids and labels of every row that is an undivided example."""
+        origins = self.origins or tuple(range(self.rows))
+        pieces = Counter(origins)
+        rows = zip(origins, self.input_ids, self.labels, strict=True)
+        return (row for row in rows if pieces[row[0]] == 1)
+
+
+def encode(
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    *,
+    on_overlength: str = "error",
+    train_on: str = "assistant",
+    template: Template | None = None,
+) -> Encoded:
+    """Tokenise examples in one call and mask what does not count: everything but the assistant, unless `train_on` says
+    `last` or `all`.
+
+    Rows longer than `max_length` tokens are an error, divided (`split`) or cut off (`truncate`), and counted. Raises
+    InvalidInput naming each row that the chat template cannot render, that carries its control tokens, or that leaves
+    nothing to learn from.
     """
+    counts = Overlength(on_overlength, max_length)
+    if not examples:
+        return Encoded([], [], overlength=counts)
+    tokens, places, notes = _tokenise(examples, tokenizer, template or Template(tokenizer), train_on, max_length)
+    input_ids: list[list[int]] = []
+    labels: list[list[int]] = []
+    origins: list[int] = []
+    nothing: list[Problem] = []
+    for index, (row, turns) in enumerate(zip(tokens, places, strict=True)):
+        counted = max(row[1], default=IGNORED) != IGNORED  # ids are not negative
+        kept, counts = shorten(row, turns, counts)
+        if not counted or all(max(piece) == IGNORED for _, piece in kept):
+            cut = f" in its first {max_length} tokens" if counted else ""
+            nothing.append(Problem(examples[index].where, f"leaves no token to learn from{cut}"))
+        for ids, piece in kept:
+            input_ids.append(ids)
+            labels.append(piece)
+            origins.append(index)
+    if on_overlength == "error":
+        _refuse_long(input_ids, examples, counts)
+    raise_problems(nothing)
+    return Encoded(input_ids, labels, notes, counts, tuple(origins))
+
+
+def encode_prompts(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Token ids of what comes before the last answer of each conversation, with the words that make a model answer."""
+    template = Template(tokenizer)
+    texts = [template.render(example.prompt, example.tools, ask=True) for example in examples]
+    batch = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
+    ids: list[list[int]] = batch["input_ids"]
+    return ids
+
+
+def _tokenise(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, template: Template, train_on: str, longest: int
+) -> tuple[list[Tokens], list[list[int]], tuple[str, ...]]:
+    """Ids and labels of every example, the token positions after the answers of those above `longest`, and notes."""
     if not tokenizer.is_fast:
         raise TkError(
             "the base has no fast tokenizer, so tokens cannot be traced to characters", hint="it needs a tokenizer.json"
         )
-    template = Template(tokenizer)
-    rendered = _render_all(examples, template, tokenizer)
-    if not rendered:
-        return Encoded([], [])
+    rendered = _render_all(examples, template, tokenizer, train_on)
     batch = tokenizer(
         [row.text for row in rendered],
         add_special_tokens=False,  # the template wrote them
@@ -62,10 +139,9 @@ def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_
         verbose=False,
     )
     input_ids: list[list[int]] = batch["input_ids"]
-    labels = [
-        _labels(ids, offsets, row.spans)
-        for ids, offsets, row in zip(input_ids, batch["offset_mapping"], rendered, strict=True)
-    ]
+    offsets: list[Sequence[Span]] = batch["offset_mapping"]
+    labels = [_labels(ids, at, row.spans) for ids, at, row in zip(input_ids, offsets, rendered, strict=True)]
+    turns = [_positions(at, row.turns) if len(at) > longest else [] for at, row in zip(offsets, rendered, strict=True)]
     unended = [index for index, row in enumerate(rendered) if not row.ends]
     if unended and tokenizer.eos_token_id is None:
         raise TkError(
@@ -74,29 +150,27 @@ def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_
     for index in unended:
         input_ids[index].append(tokenizer.eos_token_id)
         labels[index].append(tokenizer.eos_token_id)
-    notes = (
-        ("the chat template writes no token that ends an answer; the end-of-text token was added",) if unended else ()
-    )
-    _check_lengths(input_ids, max_length)
-    problems = [
-        Problem(example.where, "leaves no token to learn from")
-        for example, row in zip(examples, labels, strict=True)
-        if all(label == IGNORED for label in row)
-    ]
-    raise_problems(problems)
-    return Encoded(input_ids, labels, notes if any(example.messages for example in examples) else ())
+    return list(zip(input_ids, labels, strict=True)), turns, _notes(examples, rendered, template)
 
 
-def encode_prompts(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Token ids of what comes before the last answer of each conversation, with the words that make a model answer."""
-    template = Template(tokenizer)
-    texts = [template.render(example.prompt, ask=True) for example in examples]
-    batch = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
-    ids: list[list[int]] = batch["input_ids"]
-    return ids
+def _notes(examples: Sequence[Example], rendered: Sequence[Rendered], template: Template) -> tuple[str, ...]:
+    notes = []
+    chats = [row for row, example in zip(rendered, examples, strict=True) if example.messages]
+    if any(not row.ends for row in chats):
+        notes.append("the chat template writes no token that ends an answer; the end-of-text token was added")
+    if dropped := sum(row.dropped for row in chats):
+        notes.append(f"the chat template leaves out the reasoning of {dropped} answers, so it is not learnt")
+    if chats and (opening := template.unlearnt_opening()):
+        notes.append(
+            f"when asked, the chat template opens an answer with {opening!r}, which rows that are trained on do not "
+            "have; the model learns to answer without it"
+        )
+    return tuple(notes)
 
 
-def _render_all(examples: Sequence[Example], template: Template, tokenizer: PreTrainedTokenizerBase) -> list[Rendered]:
+def _render_all(
+    examples: Sequence[Example], template: Template, tokenizer: PreTrainedTokenizerBase, train_on: str
+) -> list[Rendered]:
     rendered = []
     problems = []
     begin = tokenizer.bos_token if _adds_bos(tokenizer) else ""
@@ -106,7 +180,7 @@ def _render_all(examples: Sequence[Example], template: Template, tokenizer: PreT
             rendered.append(Rendered(text, ((len(begin), len(text)),), ends=False))
             continue
         try:
-            row = template.mask(example.messages)
+            row = template.mask(example.messages, example.tools, train_on)
         except CannotMask as wrong:
             problems.append(Problem(example.where, str(wrong)))
             continue
@@ -125,7 +199,10 @@ def _render_all(examples: Sequence[Example], template: Template, tokenizer: PreT
 def _smuggled(example: Example, row: Rendered, template: Template) -> str | None:
     """A control token of the template inside a message. `<s>` in a text is harmless unless the template itself uses it."""
     written = [token for token in template.control_tokens if token in row.text]
-    contents = [message["content"] for message in example.messages]
+    contents = [
+        f"{message['content']}{message.get('reasoning_content', '')}{message.get('tool_calls', '')}"
+        for message in example.messages
+    ]
     for token in written:
         inside = sum(content.count(token) for content in contents)
         if inside and row.text.count(token) > inside:
@@ -138,24 +215,32 @@ def _labels(ids: list[int], offsets: Sequence[Span], spans: tuple[Span, ...]) ->
     labels = [IGNORED] * len(ids)
     index = 0
     for begins, ends in spans:
-        while index < len(ids) and offsets[index][1] <= begins:
-            index += 1
-        while index < len(ids) and offsets[index][0] < ends:
-            if offsets[index][1] > begins:
-                labels[index] = ids[index]
-            index += 1
+        index = bisect_right(offsets, begins, lo=index, key=_END)
+        beyond = bisect_left(offsets, ends, lo=index, key=_BEGIN)
+        labels[index:beyond] = ids[index:beyond]
+        index = beyond
     return labels
 
 
-def _check_lengths(input_ids: list[list[int]], max_length: int) -> None:
-    too_long = [len(ids) for ids in input_ids if len(ids) > max_length]
-    if too_long:
-        rows = "1 row is" if len(too_long) == 1 else f"{len(too_long)} of {len(input_ids)} rows are"
-        text = f"{rows} longer than {max_length} tokens, the longest {max(too_long)}; nothing is cut off silently"
-        raise InvalidInput(
-            [Problem("recipe.train.max_length", text)],
-            hint=f"set train.max_length to {max(too_long)} or more, or shorten the rows",
-        )
+def _positions(offsets: Sequence[Span], places: Sequence[int]) -> list[int]:
+    """The number of tokens that end at or before each place in the text."""
+    return [bisect_right(offsets, place, key=_END) for place in places]
+
+
+def _refuse_long(input_ids: list[list[int]], examples: Sequence[Example], counts: Overlength) -> None:
+    if not counts.rows:
+        return
+    rows = "1 row is" if counts.rows == 1 else f"{counts.rows} of {counts.of_rows} rows are"
+    share = f"{counts.tokens / counts.of_tokens:.1%} of all tokens would be cut"
+    text = f"{rows} longer than {counts.max_length} tokens, the longest {counts.longest}; {share}"
+    long = [example.where for example, ids in zip(examples, input_ids, strict=True) if len(ids) > counts.max_length]
+    places = ", ".join(long[:MOST_PROBLEMS]) + (
+        f" and {len(long) - MOST_PROBLEMS} more" if len(long) > MOST_PROBLEMS else ""
+    )
+    raise InvalidInput(
+        [Problem("recipe.train.max_length", f"{text}: {places}")],
+        hint=f"set train.max_length to {counts.longest} or more, or data.on_overlength to split or truncate",
+    )
 
 
 def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -12,8 +12,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from toolkit.errors import TkError
+from toolkit.training.distributed.team import current
 
-_LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "huggingface_hub", "py.warnings")
+_LIBRARIES = (
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "accelerate",
+    "bitsandbytes",
+    "huggingface_hub",
+    "py.warnings",
+    "mlflow",
+    "alembic",
+    "wandb",
+    "lm_eval",
+)
 _RECORDED = (
     "torch",
     "transformers",
@@ -32,11 +46,13 @@ def prepare(gpu: str | None = None) -> None:
 
     `gpu` is the one the run was planned for, as CUDA_VISIBLE_DEVICES names it: nothing else may be in sight, or
     Trainer would split each batch over all of them.
-    Raises TkError under a launcher of several processes, which is not supported: it would train the same rows twice.
+    Raises TkError under a launcher of several processes that is not `tk finetune`'s own: it would train the same rows
+    twice.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and current().size == 1:
         raise TkError(
-            "several processes were launched; tk trains in one", hint="start it without torchrun or accelerate launch"
+            "several processes were launched, and none of them by tk",
+            hint="start it without torchrun or accelerate launch: tk finetune RECIPE --gpus N",
         )
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
@@ -107,6 +123,17 @@ def hardware(device: str, name: str) -> dict[str, object]:
     return facts
 
 
+def available_memory_bytes() -> int | None:
+    """Main memory that can be taken without swapping; None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
 def import_trainer() -> None:
     """Import what training imports, so that the memory of libraries is not taken for that of the run."""
     import datasets
@@ -143,6 +170,18 @@ class PeakMemory:
             return int(torch.cuda.max_memory_allocated())
         # The kernel counts resident pages in batches, so the mark may lag a little behind the reading it began with.
         return max(_resident_bytes("VmHWM"), self.baseline)
+
+
+def memory_now(device_type: str) -> int:
+    """Bytes that the process holds at this moment: allocated on the device, else resident in main memory.
+
+    Neither reading makes a GPU wait: the allocator counts on the host.
+    """
+    if device_type == "cuda":
+        import torch
+
+        return int(torch.cuda.memory_allocated())
+    return _resident_bytes("VmRSS")
 
 
 def seed_everything(seed: int) -> None:

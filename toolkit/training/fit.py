@@ -9,10 +9,15 @@ from typing import Any
 
 from toolkit.errors import TkError
 from toolkit.training.adapters import to_float32
-from toolkit.training.callbacks import Curve, keep_until, watch
-from toolkit.training.progress import Progress
+from toolkit.training.callbacks import TokenCount, watch
+from toolkit.training.curve import Curve, keep_until
+from toolkit.training.distributed.team import current
+from toolkit.training.distributed.trainer import take_part
+from toolkit.training.optimizers import lora_plus
+from toolkit.training.progress import Event, Progress
+from toolkit.training.saving import Saving, every_seconds, guard
 from toolkit.training.settings import Settings
-from toolkit.training.stopping import Stopped, StopRequest
+from toolkit.training.stopping import Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,22 @@ def fit(
     import torch
     from transformers import PrinterCallback
 
-    stop = StopRequest()
-    curve = Curve(run / "metrics.jsonl")
+    team = current()
+    stop = team.stop_request()
+    stop.tell = lambda: progress(Event("stopping", "finishing this step, then keeping a checkpoint"))
+    curve = Curve(team.own(run) / "metrics.jsonl")
+    saving = Saving(every_seconds(settings), trainer.args.save_strategy.value != "no", team)
+    trainer.data_collator = counted = TokenCount(trainer.data_collator)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(watch(curve, progress, stop))
+    take_part(trainer, team, stop)
+    trainer.add_callback(watch(curve, progress, stop, saving, counted))
+    guard(trainer, run)
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
+    if settings.lora_plus_ratio is not None:
+        trainer.optimizer = lora_plus(trainer, settings)
     begun = time.monotonic()
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    keep_until(run / "metrics.jsonl", step)
+    step = step_of(checkpoint)
+    keep_until(curve.path, step)
     try:
         with stop:
             result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -59,17 +72,22 @@ def fit(
     if stop.asked and state.global_step < state.max_steps:
         text = f"stopped after step {state.global_step} of {state.max_steps}; a checkpoint is kept"
         raise Stopped(text, where=str(run), hint="run the same command again to go on from there")
-    losses = curve.losses()
+    losses, counts = curve.losses(), curve.tokens()
     return Trained(
         steps=state.global_step,
         epochs=round(float(state.epoch or 0.0), 4),
-        tokens=round(tokens * float(state.epoch or 0.0)),
+        tokens=counts if team.size == 1 and counts is not None else round(tokens * float(state.epoch or 0.0)),
         mean_loss=sum(losses) / len(losses) if losses else float(result.training_loss),
         first_loss=losses[0],
         last_loss=losses[-1],
         seconds=time.monotonic() - begun,
         resumed_from=step or None,
     )
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The optimiser steps that had been made when a checkpoint was written; 0 without one."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 def _smaller(settings: Settings) -> str:

@@ -10,12 +10,11 @@ from typing import Any
 import toolkit
 from toolkit.files.digests import FileDigest, sha256_file
 from toolkit.training.data import TrainingData
+from toolkit.training.data_report import data_facts
 from toolkit.training.encoding import Encoded
-from toolkit.training.evaluation import Question, Scores
 from toolkit.training.fit import Trained
 from toolkit.training.settings import Settings
-
-SAMPLES = 8  # held-out answers that the record shows
+from toolkit.training.stream_rows import StreamedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +29,14 @@ class Facts:
     licenses: Sequence[Mapping[str, str]]
     adapter_files: Mapping[str, FileDigest]
     adapted_modules: Sequence[str]
+    saved_ranks: Sequence[int]
     trainable_parameters: int
     peak_memory_bytes: int
     baseline_memory_bytes: int
     versions: Mapping[str, str]
     hardware: Mapping[str, object]
     notes: Sequence[str]
+    template: Mapping[str, object]
 
 
 def build_record(
@@ -45,17 +46,16 @@ def build_record(
     snapshot: Any,
     settings: Settings,
     data: TrainingData,
-    encoded: Encoded,
+    encoded: Encoded | StreamedRows,
     trained: Trained,
     evaluation: Mapping[str, object] | None,
     facts: Facts,
 ) -> dict[str, object]:
     """The record of a finished run (schema `tk/run/1`). `papers` are the verdict and the permit as JSON."""
     flops, formula = training_flops(plan.shape, settings, trained, encoded.loss_tokens)
-    source = data.source
     record: dict[str, object] = {
         "schema": "tk/run/1",
-        "id": f"{facts.started.replace('-', '').replace(':', '')[:15]}-{recipe.sha256[:8]}",
+        "id": run_id(facts.started, recipe.sha256),
         "started": facts.started,
         "finished": facts.finished,
         "tool": {"name": "tk", "version": toolkit.__version__},
@@ -72,28 +72,21 @@ def build_record(
             "parameters": facts.base_parameters,
         },
         "licenses": list(facts.licenses),
-        "data": {
-            "train": {
-                "path": source.name,
-                "sha256": source.sha256,
-                "bytes": source.bytes,
-                "rows": len(data.train),
-                "tokens": encoded.tokens,
-                "format": data.format,
-            },
-            "eval": {"rows": len(data.held_out), "how": data.how},
-            "id": recipe.data.id,
-            "license": recipe.data.license,
-            "overlong_rows": 0,  # longer rows are refused, never cut
-            "loss_tokens": encoded.loss_tokens,
-        },
+        "data": data_facts(recipe, data, encoded, facts.template),
         "seed": settings.seed,
         "versions": dict(facts.versions),
         "hardware": dict(facts.hardware),
         "adapter": {
             "type": settings.adapter,
             "rank": settings.rank,
+            "saved_rank": max(facts.saved_ranks),  # twice the rank where the adapter began as a part of the base
+            "ranks": {"least": min(facts.saved_ranks), "most": max(facts.saved_ranks)},
             "alpha": settings.alpha,
+            "dora": settings.dora,
+            "rslora": settings.rslora,
+            "init": settings.init,
+            "lora_plus_ratio": settings.lora_plus_ratio,
+            "new_tokens": list(settings.new_tokens),
             "target_modules": list(settings.targets),
             "adapted_modules": len(facts.adapted_modules),
             "trainable_parameters": facts.trainable_parameters,
@@ -119,36 +112,24 @@ def build_record(
         "memory": memory_facts(plan, encoded, facts.peak_memory_bytes - facts.baseline_memory_bytes),
         "notes": list(facts.notes),
     }
-    if data.held_out_source is not None:
-        record["data"]["eval"]["sha256"] = data.held_out_source.sha256  # type: ignore[index]
     if evaluation is not None:
         record["evaluation"] = evaluation
     return record
 
 
-def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, after: Scores) -> dict[str, object]:
-    """Both evaluations side by side, with the first few answers in full."""
-    samples = [
-        {"prompt": question.prompt, "expected": question.expected, "before": first, "after": second}
-        for question, first, second in list(zip(questions, before.answers, after.answers, strict=True))[:SAMPLES]
-    ]
-    return {
-        "rows": rows,
-        "generated": len(questions),
-        "before": before.to_json(),
-        "after": after.to_json(),
-        "samples": samples,
-    }
+def run_id(started: str, recipe_sha256: str) -> str:
+    """The name of a run that no other has: when it began (UTC) and the recipe's digest."""
+    return f"{started.replace('-', '').replace(':', '')[:15]}-{recipe_sha256[:8]}"
 
 
-def memory_facts(plan: Any, encoded: Encoded, measured_bytes: int) -> dict[str, object]:
+def memory_facts(plan: Any, encoded: Encoded | StreamedRows, measured_bytes: int) -> dict[str, object]:
     """Planned and measured peak side by side, the plan's once for rows of max_length and once for the longest row that
     there was. The latter is what was measured, so `error_percent` compares the two: above zero where more was needed.
 
     `measured_bytes` leave out what the process held before the base was loaded (on a CPU: Python and its libraries).
     What is resident includes the evaluation and what libraries keep for themselves; a plan counts a step's tensors.
     """
-    longest = max(map(len, encoded.input_ids))
+    longest = encoded.longest
     planned = plan.peak_bytes_at(longest)
     return {
         "planned_peak_bytes": plan.memory.peak_bytes,

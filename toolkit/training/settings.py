@@ -11,9 +11,9 @@ from toolkit.planning.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every number that training depends on. `accumulation` × `micro_batch_size` examples make an optimiser step."""
+    """Every number that training depends on. `accumulation` × `micro_batch_size` examples of each process make an optimiser step."""
 
-    adapter: str  # lora | qlora
+    adapter: str  # lora | lora-8bit | qlora
     targets: tuple[str, ...]
     rank: int
     alpha: int
@@ -34,13 +34,33 @@ class Settings:
     packing: bool
     checkpointing: bool
     seed: int
+    save_every: float | str = 0.25  # share of the steps, or a time such as 10min
+    save_keep: int = 2
     trust_remote_code: bool = False
     packing_asked: bool = False  # by the recipe: then it is that or an error
+    on_overlength: str = "error"  # error | split | truncate
+    train_on: str = "assistant"  # assistant | last | all
+    sharding: str = "none"  # none | ddp | fsdp2
+    dora: bool = False
+    rslora: bool = False
+    init: str = "default"  # or what PEFT's `init_lora_weights` says
+    lora_plus_ratio: float | None = None
+    new_tokens: tuple[str, ...] = ()
+
+    @property
+    def bits(self) -> int | None:
+        """Bits that a matrix of the base is quantised to; None where it stays as it is."""
+        return bits_of_adapter(self.adapter)
 
     @property
     def device_type(self) -> str:
         """The device as torch calls it; ROCm builds answer to `cuda`."""
         return "cuda" if self.device == "rocm" else self.device
+
+
+def bits_of_adapter(kind: str) -> int | None:
+    """Bits that the matrices of the base have under a kind of adapter; None where they stay as they are."""
+    return {"lora-8bit": 8, "qlora": 4}.get(kind)
 
 
 def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Settings:
@@ -69,6 +89,16 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         packing=bool(value["packing"]),
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
+        save_every=train.save.every,
+        save_keep=train.save.keep,
         trust_remote_code=recipe.trust_remote_code,
+        on_overlength=recipe.data.on_overlength,
+        train_on=recipe.data.train_on,
+        sharding=str(value["sharding"]),
+        dora=recipe.adapter.dora,
+        rslora=recipe.adapter.rslora,
+        init=recipe.adapter.init,
+        lora_plus_ratio=recipe.adapter.lora_plus_ratio,
+        new_tokens=recipe.adapter.new_tokens,
         packing_asked=train.packing is True,
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolkit.training.fit import Trained
     from toolkit.training.progress import Progress
     from toolkit.training.settings import Settings
+    from toolkit.training.stream_rows import StreamedRows
 
 
 class Method(Protocol):
@@ -33,7 +34,7 @@ class Method(Protocol):
     def train(
         model: PeftModel,
         tokenizer: PreTrainedTokenizerBase,
-        data: Encoded,
+        data: Encoded | StreamedRows,
         settings: Settings,
         run: Path,
         progress: Progress,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.training import encoding
 from toolkit.training.arguments import training_arguments
-from toolkit.training.fit import Trained, fit
+from toolkit.training.fit import Trained, fit, step_of
 from toolkit.training.layouts import layout_for
-from toolkit.training.losses import next_token_losses
+from toolkit.training.losses import mixed_precision, next_token_losses
 from toolkit.training.progress import Event, Progress
+from toolkit.training.stream_rows import StreamedRows
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 
 def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Encoded:
     """Rows of which the loss counts the assistant's tokens. Raises InvalidInput naming each row that cannot be used."""
-    return encoding.encode(examples, tokenizer, settings.max_length)
+    return encoding.encode(
+        examples, tokenizer, settings.max_length, on_overlength=settings.on_overlength, train_on=settings.train_on
+    )
 
 
 def train(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    data: Encoded,
+    data: Encoded | StreamedRows,
     settings: Settings,
     run: Path,
     progress: Progress,
@@ -43,43 +46,57 @@ def train(
     from datasets import Dataset
     from trl import SFTConfig
 
-    rows = Dataset.from_dict({"input_ids": data.input_ids, "labels": data.labels})
+    arguments = training_arguments(settings, run, keep_checkpoints=keep_checkpoints)
+    stream = data if isinstance(data, StreamedRows) else None
+    at_hand = data.first if isinstance(data, StreamedRows) else data
+    if stream is not None:
+        rows = stream.dataset(passed=step_of(checkpoint) * stream.batch)
+        arguments["ignore_data_skip"] = True  # the stream itself passes over what was trained on, untokenised
+    else:
+        rows = Dataset.from_dict({"input_ids": at_hand.input_ids, "labels": at_hand.labels})
     args = SFTConfig(
-        **training_arguments(settings, run, keep_checkpoints=keep_checkpoints),
+        **arguments,
         max_length=None,  # checked when the rows were tokenised
         dataset_kwargs={"skip_prepare_dataset": True},
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
     )
-    layout, note = layout_for(model, data, settings, tokenizer.pad_token_id)
+    layout, note = layout_for(model, at_hand, settings, tokenizer.pad_token_id)
     if note is not None:
         progress(Event("train", note))
-    trainer = _trainer_class(settings.device_type)(
+    trainer = _trainer_class(settings)(
         model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=layout.collate
     )
     with layout.attending(model):
-        trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+        trained = fit(
+            trainer, settings, run, progress, tokens=at_hand.tokens if stream is None else 0, checkpoint=checkpoint
+        )
+    if stream is not None:
+        stream.end(trained.steps)
+        trained = replace(trained, tokens=stream.tokens_seen, epochs=round(stream.epochs, 4))
     return trained if note is None else replace(trained, notes=(note,))
 
 
-def _trainer_class(device_type: str) -> Any:
-    """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on."""
+def _trainer_class(settings: Settings) -> Any:
+    """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on, or would not
+    find the head: PEFT hides it behind trained rows of new tokens (trl 1.16 asks for `lm_head.bias`)."""
     from trl import SFTTrainer
 
     class Trainer(SFTTrainer):  # type: ignore[misc]  # trl is not followed
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """TRL would write a card of its own into each checkpoint, and ask the hub for its parts."""
 
-    if device_type == "cuda":
+    if settings.device_type == "cuda" and not settings.new_tokens:
         return Trainer
 
     class TiledTrainer(Trainer):
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            given = {name: value for name, value in inputs.items() if name != "labels"}
-            # Our loss calls the model past the forward pass that accelerate has wrapped, mixed precision with it.
-            with self.accelerator.autocast():
-                losses = next_token_losses(model, given, inputs["labels"])
-            return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
+            rest = {name: value for name, value in inputs.items() if name != "labels"}
+            with mixed_precision(settings):
+                losses = next_token_losses(model, rest, inputs["labels"])
+            # Of several processes each divides by the tokens of all, and their gradients are averaged.
+            total = losses.sum() * self.accelerator.num_processes
+            return total / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
 
     return TiledTrainer
