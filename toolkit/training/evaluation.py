@@ -12,6 +12,7 @@ from toolkit.training.batches import PaddedCollator, like_lengths
 from toolkit.training.encoding import Encoded
 from toolkit.training.losses import next_token_losses
 from toolkit.training.metrics import Metric, exact_match
+from toolkit.training.row_attention import attending_to_padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -98,7 +99,8 @@ def mean_loss(model: Any, encoded: Encoded, pad: int, report: Callable[[int], No
         rows = [{"input_ids": encoded.input_ids[index], "labels": encoded.labels[index]} for index in batch]
         inputs = {name: values.to(model.device) for name, values in collate(rows).items()}
         labels = inputs.pop("labels")
-        total += next_token_losses(model, inputs, labels).double().sum().cpu()
+        with attending_to_padded(model):
+            total += next_token_losses(model, inputs, labels).double().sum().cpu()
         done += len(batch)
         report(done)
     return float(total / encoded.loss_tokens)
