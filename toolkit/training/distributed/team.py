@@ -88,7 +88,7 @@ class Team:
             return value
         import torch.distributed as dist
 
-        values: list[Any] = [None] * self.size
+        values = [0] * self.size
         dist.all_gather_object(values, value)
         return max(values)
 
