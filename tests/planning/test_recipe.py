@@ -100,9 +100,9 @@ def test_a_wrong_line_is_answered_in_words(recipe, line, said):
         ("max_seq_length", "'train.max_length'"), ("torch_dtype", "'train.dtype'"), ("warmup_ratio", "'train.warmup'"),
         ("lora_r", "'adapter.rank'"), ("load_in_8bit", "adapter.type: lora-8bit"), ("use_dora", "'adapter.dora'"),
         ("use_rslora", "'adapter.rslora'"), ("init_lora_weights", "'adapter.init'"),
-        ("loraplus_lr_ratio", "'adapter.lora_plus_ratio'"), ("evaluation_strategy", "evaluate.fraction"),
+        ("loraplus_lr_ratio", "'adapter.lora_plus_ratio'"), ("evaluation_strategy", "'evaluate.every'"),
         ("val_set_size", "'evaluate.fraction'"), ("micro_batch_size", "'train.micro_batch_size'"),
-        ("gradient_accumulation_steps", "'train.batch_size'"), ("report_to", "nothing leaves the machine"),
+        ("gradient_accumulation_steps", "'train.batch_size'"), ("report_to", "'track'"),
         ("flash_attention", "'train.attention'"), ("sample_packing", "'train.packing'"), ("cutoff_len", "'train.max_length'"),
         ("per_device_train_batch_size", "'train.micro_batch_size'"), ("finetuning_type", "'adapter.type'"),
         ("deepspeed", "train.sharding: fsdp2"), ("group_by_length", "train.packing"), ("bf16", "'train.dtype'"),
@@ -125,12 +125,13 @@ def test_every_answer_to_a_foreign_name_names_a_key_that_exists():
             assert foreign not in known or foreign in schema, foreign
             if " " in key:
                 continue
-            first, _, second = key.partition(".")
-            if second:
-                shaped = schema[first].get("properties") or schema[first]["anyOf"][1]["properties"]
-                assert second in shaped, key
-            else:
-                assert first in schema or first in known, key
+            first, *rest = key.split(".")
+            assert first in schema or first in known, key
+            shaped = known[first] if first in known else schema[first]
+            for part in rest:
+                properties = shaped.get("properties") or shaped["anyOf"][1]["properties"]
+                assert part in properties, key
+                shaped = properties[part]
 
 
 def test_two_sources_of_held_out_rows_contradict_each_other(recipe):
@@ -173,8 +174,8 @@ def test_every_source_is_judged_by_its_own_licence(recipe):
     ("data", "said"),
     [
         ("{dataset_path: a}", "here it is called 'train'"),
-        ("{train: a, dataset_text_field: body}", "here it is called 'columns: {text: …}'"),
-        ("{train: a, validation_split: test}", "here it is called 'eval: {path: …, split: …}'"),
+        ("{train: a, dataset_text_field: body}", "write data.columns: {text: …}"),
+        ("{train: a, validation_split: test}", "write data.eval: {path: …, split: …}"),
         ("{train: a, assistant_only_loss: true}", "here it is called 'train_on'"),
         ("{train: [{path: a, name: en}]}", "here it is called 'config'"),
         ("{train: a, columns: {promt: q}}", "is no column that a format reads; did you mean 'prompt'?"),
