@@ -176,8 +176,8 @@ def test_every_source_is_judged_by_its_own_licence(recipe):
     ("data", "said"),
     [
         ("{dataset_path: a}", "here it is called 'train'"),
-        ("{train: a, dataset_text_field: body}", "here it is called 'columns: {text: …}'"),
-        ("{train: a, validation_split: test}", "here it is called 'eval: {path: …, split: …}'"),
+        ("{train: a, dataset_text_field: body}", "write data.columns: {text: …}"),
+        ("{train: a, validation_split: test}", "write data.eval: {path: …, split: …}"),
         ("{train: a, assistant_only_loss: true}", "here it is called 'train_on'"),
         ("{train: [{path: a, name: en}]}", "here it is called 'config'"),
         ("{train: a, columns: {promt: q}}", "is no column that a format reads; did you mean 'prompt'?"),
