@@ -15,12 +15,15 @@ def require_supported(plan: Plan, recipe: Recipe) -> None:
         return
     value = {name: choice.value for name, choice in plan.choices.items()}
     where, sharded = recipe.path, value["sharding"] == "fsdp2"
+    if plan.device.kind not in ("cuda", "rocm", "cpu"):
+        text = f"several processes train on NVIDIA, AMD or CPUs, not on {plan.device.name}"
+        raise TkError(text, where=where, hint="leave --gpus out")
     if recipe.method not in METHODS:
         text = f"method {recipe.method} trains on one device; on several {' and '.join(METHODS)} do"
         raise TkError(text, where=where, hint="leave --gpus out, or set train.sharding: none")
-    if recipe.data.stream:
+    if recipe.data.streaming:
         text = "streamed rows are dealt out to one process alone"
-        raise TkError(text, where=where, hint="set data.stream: false, or leave --gpus out")
+        raise TkError(text, where=where, hint="set data.streaming: false, or leave --gpus out")
     if recipe.adapter.new_tokens:
         text = "the rows of new tokens are trained in embedding and head, which several processes do not share"
         raise TkError(text, where=where, hint="leave adapter.new_tokens or --gpus out")
