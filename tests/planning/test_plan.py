@@ -268,10 +268,13 @@ def test_a_plan_is_json_of_its_schema() -> None:
     assert value["parameters"]["trainable_share"] == pytest.approx(40_370_176 / 7_615_616_512)
     assert list(value["choices"]) == [
         "adapter",
+        "adapter_dtype",
         "dtype",
         "target_modules",
         "rank",
         "alpha",
+        "init",
+        "dropout",
         "learning_rate",
         "sharding",
         "gradient_checkpointing",

@@ -32,6 +32,7 @@ RENAMED_DATA = {
     "train_split": "split",
     "dataset_train_split": "split",
     "dataset_split": "split",
+    "dataset_format": "format",
     "dataset_config": "config",
     "dataset_config_name": "config",
     "subset": "config",

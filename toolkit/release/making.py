@@ -8,6 +8,7 @@ from toolkit.release.facts import Facts
 from toolkit.release.record import at, mapping, number, text, whole
 
 _GIB = 2**30
+_RARER = ("dora", "rslora", "init", "saved_rank", "lora_plus_ratio", "new_tokens")  # settings of an adapter's kind
 
 # A downstream modifier becomes the provider of a general-purpose model when its compute exceeds a third of the
 # original's; where that is not published, a third of the indicative threshold of 1e23 FLOP counts (European
@@ -38,6 +39,7 @@ def hyperparameters(facts: Facts) -> dict[str, str]:
     values: dict[str, object] = {
         name: at(record, f"adapter.{name}") for name in ("type", "rank", "alpha", "target_modules")
     }
+    values |= {name: value for name in _RARER if (value := at(record, f"adapter.{name}")) not in (None, False, [])}
     values |= mapping(record, "recipe.resolved.train")
     values |= {
         name: entry["value"]
@@ -80,7 +82,7 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
             line("Method"),
             line(
                 f"{method}, {facts.adapter_type}, "
-                f"rank {at(record, 'adapter.rank')}, alpha {at(record, 'adapter.alpha')}"
+                f"rank {at(record, 'adapter.rank')}, alpha {at(record, 'adapter.alpha')}{_rarer(record)}"
             ),
         )
     )
@@ -102,6 +104,25 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
     versions = ", ".join(f"{name} {version}" for name, version in mapping(record, "versions").items() if version)
     rows.append((line("Versions"), line(versions)))
     return rows
+
+
+def _rarer(record: object) -> str:
+    """What an adapter is beyond its type, rank and alpha, in words."""
+    words = []
+    if at(record, "adapter.rslora"):
+        words.append("scaled by alpha/sqrt(rank) (rsLoRA)")
+    if (init := at(record, "adapter.init")) not in (None, "default"):
+        words.append(f"begun with {init}")
+    ranks = mapping(record, "adapter.ranks")
+    if ranks and ranks["least"] != ranks["most"]:
+        words.append(f"ranks moved to {ranks['least']} to {ranks['most']}")
+    elif (saved := whole(record, "adapter.saved_rank")) and saved != at(record, "adapter.rank"):
+        words.append(f"saved at rank {saved}, which fits the original base")
+    if ratio := number(record, "adapter.lora_plus_ratio"):
+        words.append(f"B at {ratio:g} times the learning rate (LoRA+)")
+    if tokens := at(record, "adapter.new_tokens"):
+        words.append(f"with new tokens {_words(tokens)}")
+    return "".join(f", {part}" for part in words)
 
 
 def _cost(facts: Facts) -> list[tuple[Line, ...]]:

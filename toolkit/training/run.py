@@ -90,6 +90,7 @@ def finetune(
 
         base_files = snapshot.files()
         identity = run_folder.identity(recipe, plan, base_files, data.source.sha256)
+        identity["rendering of its rows"] = rows.at_hand.sha256  # another tokenizer, or the date in a template
         team.agree({**identity, "versions": sha256_json(environment.versions())})
         team.from_first(lambda: run_folder.clear(run, overwrite=overwrite))
         checkpoint = team.from_first(lambda: resumable(run / "checkpoints", identity))
