@@ -19,6 +19,8 @@ from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.fitting import Demand, Fitting, best, measure, micro_batches
 from toolkit.planning.gpu import Device
 from toolkit.planning.memory import context_bytes
+from toolkit.planning.method_choices import method_choices
+from toolkit.planning.method_steps import step_of
 from toolkit.planning.reasons import searched_choices
 from toolkit.planning.recipe import Recipe
 from toolkit.planning.roofline import rates_of
@@ -36,6 +38,13 @@ _ORDER = (
     "rank",
     "alpha",
     "learning_rate",
+    "preference_loss",
+    "beta",
+    "reference",
+    "reward",
+    "generations",
+    "max_completion_length",
+    "temperature",
     "sharding",
     "gradient_checkpointing",
     "packing",
@@ -126,19 +135,19 @@ def make_plan(
     used = device.in_a_group if several > 1 else device
     if problems := list(override_problems(recipe, shape, used, several)):
         raise InvalidInput(problems)
-    choices = fixed_choices(recipe, shape, used)
+    choices = fixed_choices(recipe, shape, used) | method_choices(recipe, shape)
     demand = _demand(recipe, shape, used, choices, several, rows)
     chosen = best(demand)
     if chosen.fit == "does-not-fit" and gpus is None and several == 1:
         demand, chosen = _on_all(recipe, shape, device, choices, rows) or (demand, chosen)
     targets = demand.targets
     choices |= searched_choices(recipe, demand, chosen)
-    choices["loss"] = loss_choice(shape, chosen.micro_batch * demand.length)
+    choices["loss"] = loss_choice(shape, chosen.micro_batch * demand.method.sequences * demand.length)
     return Plan(
         base=recipe.base,
         device=demand.device,
         shape=shape,
-        choices={name: choices[name] for name in _ORDER},
+        choices={name: choices[name] for name in _ORDER if name in choices},
         memory=chosen.memory,
         fit=chosen.fit,
         suggestions=suggestions_for(recipe.base, demand, chosen) if suggest and chosen.fit == "does-not-fit" else (),
@@ -169,13 +178,17 @@ def _demand(
     targets, attention = choices["target_modules"].value, str(choices["attention"].value)
     assert isinstance(targets, tuple)
     packing = (train.packing,) if train.packing is not None else (False, True) if attention == "sdpa" else (False,)
+    method = step_of(recipe)
+    if method.packs is not None:
+        packing = (method.packs,)
+    sizes = micro_batches(recipe.rows_per_step, devices, method.smallest)
     return Demand(
         shape=shape,
         device=device,
         adapters=adapter_types(recipe, shape, device),
         checkpointing=(False, True) if train.gradient_checkpointing is None else (train.gradient_checkpointing,),
-        batch_size=train.batch_size,
-        micro_batches=(train.micro_batch_size,) if train.micro_batch_size else micro_batches(train.batch_size, devices),
+        batch_size=recipe.rows_per_step,
+        micro_batches=(train.micro_batch_size,) if train.micro_batch_size else sizes,
         rank=recipe.adapter.rank,
         targets=targets,
         length=int(str(choices["max_length"].value)),
@@ -188,6 +201,7 @@ def _demand(
         shardings=_shardings(recipe, choices, devices),
         rates=rates_of(device),
         rows=rows,
+        method=method,
     )
 
 

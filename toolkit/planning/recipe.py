@@ -17,8 +17,11 @@ from toolkit.files.schema import did_you_mean, read_document
 from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import Document, Path_, core_scalar, load_file
 from toolkit.licensing.use import DatasetUse, IntendedUse
+from toolkit.planning.method_problems import method_problems
+from toolkit.planning.method_settings import SECTION_OF, GrpoSettings, PreferenceSettings
 from toolkit.planning.recipe_shape import recipe_shape
 from toolkit.planning.recipe_values import AdapterSettings, DataSettings, EvaluateSettings, TrainSettings
+from toolkit.planning.start import started_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,16 @@ class Recipe:
     use: IntendedUse = field(default_factory=IntendedUse)
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    preference: PreferenceSettings = field(default_factory=PreferenceSettings)
+    grpo: GrpoSettings = field(default_factory=GrpoSettings)
     trust_remote_code: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Every setting as resolved, defaults included, in the keys of a recipe."""
-        settings = {name: _settings(getattr(self, name)) for name in ("adapter", "data", "train", "evaluate")}
+        sections = ["adapter", "data", "train", "evaluate"]
+        if self.method in SECTION_OF:  # of the methods' own sections, the one that is used
+            sections.append(SECTION_OF[self.method])
+        settings = {name: _settings(getattr(self, name)) for name in sections}
         head: dict[str, object] = {"base": self.base, "method": self.method}
         tail = {"use": self.use.to_json(), "output": self.output, "trust_remote_code": self.trust_remote_code}
         return {**head, **settings, **tail}
@@ -48,13 +56,19 @@ class Recipe:
         """Digest of the recipe as resolved: two spellings of one recipe share it."""
         return sha256_json(self.to_json())
 
+    @property
+    def rows_per_step(self) -> int:
+        """Rows that an optimiser step learns from: the examples, or what was sampled to each of them."""
+        return self.train.batch_size * (self.grpo.generations if self.method == "grpo" else 1)
+
     def judged_use(self) -> IntendedUse:
-        """The intended use with the recipe's own data set among its data sets."""
+        """The intended use with the recipe's own data set among its data sets, and those of the run it starts from."""
+        own = [DatasetUse(self.data.id or self.data.train, self.data.license)]
+        if self.adapter.start is not None:
+            own += [DatasetUse(str(item["id"]), item["license"]) for item in started_from(self.adapter.start)]
         named = {dataset.id for dataset in self.use.datasets}
-        identifier = self.data.id or self.data.train
-        if identifier in named:
-            return self.use
-        return self.use._replace(datasets=(*self.use.datasets, DatasetUse(identifier, self.data.license)))
+        added = [dataset for dataset in dict.fromkeys(own) if dataset.id not in named]
+        return self.use._replace(datasets=(*self.use.datasets, *added)) if added else self.use
 
     def data_path(self, name: str) -> Path | None:
         """The file or folder a data entry means: from the current folder, else from the folder that holds the recipe's
@@ -95,12 +109,15 @@ def find_recipe(name: str) -> Path:
 
 def _contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
     train = recipe.train
-    if train.micro_batch_size and train.batch_size % train.micro_batch_size:
+    if train.micro_batch_size and recipe.rows_per_step % train.micro_batch_size:
         text = f"{train.micro_batch_size} does not divide batch_size {train.batch_size}"
+        if recipe.method == "grpo":
+            text += f" x {recipe.grpo.generations} generations"
         yield Problem("recipe.train.micro_batch_size", text, document.where(("train", "micro_batch_size")))
     if recipe.data.eval and "fraction" in _given(document, "evaluate") and recipe.evaluate.fraction > 0:
         text = "data.eval already gives the held-out rows; leave one of the two out"
         yield Problem("recipe.evaluate.fraction", text, document.where(("evaluate", "fraction")))
+    yield from method_problems(recipe, document)
 
 
 def _given(document: Document, section: str) -> Mapping[str, object]:

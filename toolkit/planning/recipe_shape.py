@@ -6,6 +6,7 @@ from toolkit.files.schema import AnyOf, Flag, Key, Kind, ListOf, Number, Record,
 from toolkit.files.strict_yaml import Path_
 from toolkit.licensing.use import use_shape
 from toolkit.licensing.vocabulary import vocabulary
+from toolkit.planning.method_settings import method_keys
 from toolkit.planning.recipe_values import (
     ATTENTIONS,
     DTYPES,
@@ -35,6 +36,7 @@ def recipe_shape() -> Record:
                 "Modules that get an adapter, by name; all linear matrices when left out. "
                 "Of a mixture of experts also attention, shared_experts, experts, router",
             ),
+            "start": Key(Text(), "Folder of an earlier run on this base: its adapter is trained on"),
         },
         AdapterSettings,
         renamed={"r": "rank", "lora_r": "rank", "lora_rank": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"},
@@ -96,6 +98,7 @@ def recipe_shape() -> Record:
         "data": Key(AnyData(data), required=True),
         "use": Key(use_shape(vocabulary()), "The intended use"),
         "train": Key(train),
+        **method_keys(),
         "evaluate": Key(evaluate),
         "output": Key(Text(), "Folder of the run", required=True),
         "trust_remote_code": Key(Flag(), "Run code that comes with the base; the card will say so", default=False),

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-METHODS = ("sft",)
-FORMATS = ("auto", "messages", "prompt-completion", "alpaca", "sharegpt", "text")
+METHODS = ("sft", "pretrain", "dpo", "kto", "orpo", "grpo")
+FORMATS = (
+    "auto",
+    "messages",
+    "prompt-completion",
+    "alpaca",
+    "sharegpt",
+    "text",
+    "preference",
+    "unpaired-preference",
+    "prompt-only",
+)
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTIONS = ("auto", "sdpa", "flash_attention_2")
 SHARDINGS = ("auto", "none", "ddp", "fsdp2")
@@ -14,13 +24,15 @@ SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 
 @dataclass(frozen=True, slots=True)
 class AdapterSettings:
-    """LoRA as PEFT says it. `type: auto` takes the best that fits; no target modules means all linear matrices."""
+    """LoRA as PEFT says it. `type: auto` takes the best that fits; no target modules means all linear matrices; `start`
+    is an earlier run whose adapter is trained on."""
 
     type: str = "auto"
     rank: int = 16
     alpha: int | None = None
     dropout: float = 0.0
     target_modules: tuple[str, ...] | None = None
+    start: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolkit.planning.recipe import Recipe
 
@@ -19,7 +19,11 @@ _BYTES_PER_TOKEN, _TOKENS_PER_MESSAGE = 4.0, 6
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows to train on: how many, their estimated tokens, and those of a sample of them, ascending."""
+    """Rows to train on: how many, their estimated tokens, and those of a sample of them, ascending.
+
+    Rows are what an optimiser step counts; of pairs of answers, `sample` has the length of one of the two, prompt
+    included.
+    """
 
     count: int
     tokens: int
@@ -37,7 +41,7 @@ class Rows:
             longest, before = longest + length * (below - before), below
         if not packed:
             return micro_batch * longest
-        return max(longest, micro_batch * self.tokens / self.count / 0.9)
+        return min(max(longest, micro_batch * self.tokens / self.count / 0.9), micro_batch * longest)
 
 
 def rows_of(recipe: Recipe) -> Rows | None:
@@ -49,7 +53,22 @@ def rows_of(recipe: Recipe) -> Rows | None:
     if path is None or path.suffix != ".jsonl" or not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
         return None
     lines = [line for line in path.read_bytes().splitlines() if line.strip()]
-    lengths = sorted(min(length, recipe.train.max_length) for length in _lengths(lines))
+    most = recipe.train.max_length
+    if recipe.method == "pretrain":
+        return _filled(sum(_lengths(lines)), recipe)
+    if recipe.method in ("dpo", "orpo"):
+        pairs = sorted(min(length, 2 * most) for length in _lengths(lines))
+        rows = _held_in(pairs, recipe)
+        return rows and replace(rows, sample=tuple(length // 2 for length in rows.sample))
+    if recipe.method == "grpo":
+        answer, generations = recipe.grpo.max_completion_length, recipe.grpo.generations
+        rows = _held_in(sorted(min(length + answer, most) for length in _lengths(lines, "prompt")), recipe)
+        return rows and replace(rows, count=rows.count * generations, tokens=rows.tokens * generations)
+    return _held_in(sorted(min(length, most) for length in _lengths(lines)), recipe)
+
+
+def _held_in(lengths: Sequence[int], recipe: Recipe) -> Rows | None:
+    """The rows that are left to train on; None where all are held out."""
     held_out = 0 if recipe.data.eval else math.ceil(len(lengths) * recipe.evaluate.fraction)
     count = len(lengths) - held_out
     if count <= 0:
@@ -58,13 +77,21 @@ def rows_of(recipe: Recipe) -> Rows | None:
     return Rows(count, round(sum(lengths) * count / len(lengths)), tuple(lengths[step // 2 :: step]))
 
 
-def _lengths(lines: Sequence[bytes]) -> Iterator[int]:
-    """Estimated tokens of each line, by the share of text and the number of strings in a sample of the lines."""
+def _filled(tokens: int, recipe: Recipe) -> Rows | None:
+    """Documents as rows of `max_length`, which best-fit leaves next to nothing free of."""
+    kept = round(tokens * (1 - (0 if recipe.data.eval else recipe.evaluate.fraction)))
+    return Rows(math.ceil(kept / recipe.train.max_length), kept, (recipe.train.max_length,)) if kept else None
+
+
+def _lengths(lines: Sequence[bytes], key: str | None = None) -> Iterator[int]:
+    """Estimated tokens of each line (of its value under `key`, where one is named), by the share of text and the number
+    of strings in a sample of the lines."""
     sample = lines[:: max(1, len(lines) // _SAMPLED)]
     text = messages = 0
     for line in sample:
         try:
-            for value in _texts(json.loads(line)):
+            row = json.loads(line)
+            for value in _texts(row.get(key) if key and isinstance(row, dict) else row):
                 text, messages = text + len(value.encode()), messages + 1
         except (ValueError, RecursionError):
             text += len(line)
@@ -78,6 +105,8 @@ def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
+        if "chosen" in value and "rejected" in value:  # both answers are read with the prompt before them
+            yield from _texts(value.get("prompt"))
         for name, inner in value.items():
             if name not in ("role", "from"):
                 yield from _texts(inner)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import TkError
@@ -48,8 +50,13 @@ def keep_until(path: Path, step: int) -> None:
     write_text(path, "".join(line + "\n" for line in kept))
 
 
-def watch(curve: Curve, progress: Progress, stop: StopRequest) -> TrainerCallback:
-    """A callback that writes the curve, reports each step, notices a lost loss, and stops at a step's end when asked to."""
+def watch(
+    curve: Curve, progress: Progress, stop: StopRequest, more: Mapping[str, str] = MappingProxyType({})
+) -> TrainerCallback:
+    """A callback that writes the curve, reports each step, notices a lost loss, and stops at a step's end when asked to.
+
+    `more` names further figures to keep: the trainer's name of each, and ours.
+    """
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
@@ -64,7 +71,9 @@ def watch(curve: Curve, progress: Progress, stop: StopRequest) -> TrainerCallbac
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if not logs or "loss" not in logs:
                 return
-            values = {ours: float(logs[theirs]) for theirs, ours in _KEPT.items() if theirs in logs}
+            values = {
+                ours: float(logs[theirs]) for theirs, ours in {**_KEPT, **more}.items() if logs.get(theirs) is not None
+            }
             if not math.isfinite(values["loss"]):
                 raise TkError(
                     f"the loss is no longer a number at step {state.global_step}",

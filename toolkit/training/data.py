@@ -29,10 +29,10 @@ def load_data(recipe: Recipe, *, offline: bool = False) -> TrainingData:
     """Read and split the data of a recipe. Raises TkError or InvalidInput, naming file and line, before torch is loaded."""
     settings = recipe.data
     source = read_source(settings.train, recipe.data_path(settings.train), offline=offline)
-    format_, examples = examples_of(source, settings.format)
+    format_, examples = examples_of(source, settings.format, recipe.method)
     if settings.eval:
         other = read_source(settings.eval, recipe.data_path(settings.eval), offline=offline)
-        _, held_out = examples_of(other, settings.format)
+        _, held_out = examples_of(other, settings.format, recipe.method)
         known = {example.split_key for example in held_out}
         train = tuple(example for example in examples if example.split_key not in known)
         if not train:
@@ -50,7 +50,15 @@ def load_data(recipe: Recipe, *, offline: bool = False) -> TrainingData:
         return TrainingData(source, format_, train, held_out, how, other)
     fraction, seed = recipe.evaluate.fraction, recipe.train.seed
     train, held_out = split(examples, fraction, seed)
+    check_enough(recipe, len(train))
     return TrainingData(source, format_, train, held_out, f"fraction {fraction:g}, seed {seed}")
+
+
+def check_enough(recipe: Recipe, rows: int) -> None:
+    """Raise InvalidInput when a method that takes whole batches alone has rows for none."""
+    if recipe.method == "grpo" and rows < recipe.train.batch_size:
+        text = f"{recipe.train.batch_size} prompts make a step, and {rows} are left to train on"
+        raise InvalidInput([Problem("recipe.train.batch_size", text)], hint=f"set train.batch_size: {rows} or less")
 
 
 def split(examples: Sequence[Example], fraction: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

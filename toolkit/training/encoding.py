@@ -34,6 +34,16 @@ class Encoded:
         return sum(map(len, self.input_ids))
 
     @property
+    def longest(self) -> int:
+        """Tokens of the longest row that a training step computes."""
+        return max(map(len, self.input_ids), default=0)
+
+    @property
+    def spoken(self) -> Encoded:
+        """The rows whose likelihood is what is wanted: all of them. Of other methods' rows, those of good answers."""
+        return self
+
+    @property
     def loss_tokens(self) -> int:
         return sum(label != IGNORED for row in self.labels for label in row)
 
@@ -85,6 +95,24 @@ def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_
     ]
     raise_problems(problems)
     return Encoded(input_ids, labels, notes if any(example.messages for example in examples) else ())
+
+
+def tokenise_texts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Texts as token ids, each begun as the tokenizer begins a text and ended with its end-of-text token."""
+    if tokenizer.eos_token_id is None:
+        raise TkError("the tokenizer has no end-of-text token to put between documents", hint="use another base")
+    if not texts:
+        return []
+    begin = tokenizer.bos_token if _adds_bos(tokenizer) else ""
+    batch = tokenizer(
+        [begin + text for text in texts],
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        truncation=False,
+        verbose=False,
+    )
+    return [[*ids, tokenizer.eos_token_id] for ids in batch["input_ids"]]
 
 
 def encode_prompts(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

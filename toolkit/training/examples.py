@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import InvalidInput, Problem
 from toolkit.files.schema import did_you_mean
+from toolkit.planning.method_settings import FORMATS_OF
 from toolkit.training.rows import Row, Source, raise_problems
 
 Message = dict[str, str]  # role, content: what chat templates take
@@ -45,13 +46,13 @@ class _Wrong(Exception):
     """What is wrong with one row."""
 
 
-def examples_of(source: Source, format_: str = "auto") -> tuple[str, tuple[Example, ...]]:
-    """The format of a source (detected on its first row when `auto`) and its rows as examples.
+def examples_of(source: Source, format_: str = "auto", method: str = "sft") -> tuple[str, tuple[Example, ...]]:
+    """The format of a source (detected on its first row when `auto`) and its rows as examples for a method.
 
-    Raises InvalidInput with the place of every row that has not the shape of the format.
+    Raises InvalidInput when the method learns from other formats, and with the place of every row that has not the shape of the format.
     """
-    chosen = format_ if format_ != "auto" else _detect(source.rows[0])
-    read = FORMATS[chosen]
+    chosen = format_ if format_ != "auto" else _detect(source.rows[0], method)
+    read = _reader(chosen)
     problems = []
     examples = []
     for row in source.rows:
@@ -65,28 +66,65 @@ def examples_of(source: Source, format_: str = "auto") -> tuple[str, tuple[Examp
     return chosen, tuple(examples)
 
 
-def _detect(row: Row) -> str:
-    value = row.value
-    if not isinstance(value, Mapping):
+def _reader(format_: str) -> Callable[[Mapping[str, object], str], Example]:
+    from toolkit.training.preferences import PREFERENCE_FORMATS  # which are made of this module's examples
+
+    return PREFERENCE_FORMATS[format_] if format_ in PREFERENCE_FORMATS else FORMATS[format_]
+
+
+def _detect(row: Row, method: str) -> str:
+    if not isinstance(row.value, Mapping):
         raise InvalidInput([Problem(row.where, "must be a JSON object")])
-    if "chosen" in value and "rejected" in value:
-        raise InvalidInput(
-            [Problem(row.where, "is a preference row (chosen, rejected), which method sft cannot learn from")]
-        )
+    known = FORMATS_OF[method]
+    found = [format_ for format_ in _looks_like(row.value) if format_ in known]
+    if found:
+        return found[0]
+    like = _looks_like(row.value)
+    if like:
+        learns = ", ".join(name for name, formats in FORMATS_OF.items() if like[0] in formats)
+        text = f"is a row of the format {like[0]}, which method {method} cannot learn from; {learns} can"
+        hint = f"{method} takes {_ASKS[known[0]]}"
+        raise InvalidInput([Problem(row.where, text)], hint=hint)
+    has = ", ".join(map(str, row.value)) or "no keys"
+    first, last = [_ASKS[format_] for format_ in known[:-1]], _ASKS[known[-1]]
+    needs = f"{', '.join(first)}, or {last}" if first else last
+    raise InvalidInput([Problem(row.where, f"has {has}; a row needs {needs}")])
+
+
+_ASKS: Mapping[str, str] = {
+    "messages": "messages",
+    "prompt-completion": "prompt and completion",
+    "alpaca": "instruction and output",
+    "sharegpt": "conversations",
+    "text": "text",
+    "preference": "prompt, chosen and rejected",
+    "unpaired-preference": "prompt, completion and label",
+    "prompt-only": "prompt",
+}
+
+
+def _looks_like(value: Mapping[object, object]) -> list[str]:
+    """The formats that a row may be of, the most telling first."""
+    has = {key for key, item in value.items() if item is not None}
+    found = []
+    if {"chosen", "rejected"} <= has:
+        found.append("preference")
+    if {"prompt", "completion", "label"} <= has:
+        found.append("unpaired-preference")
     if isinstance(value.get("messages"), list):
-        return "messages"
-    if isinstance(value.get("conversations"), list):
-        first = next(iter(value["conversations"]), None)
-        return "messages" if isinstance(first, Mapping) and "role" in first else "sharegpt"
-    if "prompt" in value and "completion" in value:
-        return "prompt-completion"
-    if "instruction" in value and "output" in value:
-        return "alpaca"
-    if "text" in value:
-        return "text"
-    found = ", ".join(map(str, value)) or "no keys"
-    known = "messages, prompt and completion, instruction and output, conversations, or text"
-    raise InvalidInput([Problem(row.where, f"has {found}; a row needs {known}")])
+        found.append("messages")
+    if isinstance(turns := value.get("conversations"), list):
+        first = next(iter(turns), None)
+        found.append("messages" if isinstance(first, Mapping) and "role" in first else "sharegpt")
+    if {"prompt", "completion"} <= has:
+        found.append("prompt-completion")
+    if {"instruction", "output"} <= has:
+        found.append("alpaca")
+    if "text" in has:
+        found.append("text")
+    if "prompt" in has:
+        found.append("prompt-only")
+    return found
 
 
 def _messages(value: Mapping[str, object], where: str) -> Example:

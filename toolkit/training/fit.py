@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from toolkit.training.stopping import Stopped, StopRequest
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out."""
+    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out.
+
+    `forward_tokens` went through forward passes without gradients: those of a reference, and of sampling.
+    """
 
     steps: int
     epochs: float
@@ -27,13 +31,23 @@ class Trained:
     last_loss: float
     seconds: float
     resumed_from: int | None
+    forward_tokens: int = 0
+    loss_tokens: int | None = None  # where only training could tell
 
 
 def fit(
-    trainer: Any, settings: Settings, run: Path, progress: Progress, *, tokens: int, checkpoint: Path | None = None
+    trainer: Any,
+    settings: Settings,
+    run: Path,
+    progress: Progress,
+    *,
+    tokens: int,
+    checkpoint: Path | None = None,
+    curve: Mapping[str, str] | None = None,
 ) -> Trained:
     """Run `trainer`; the loss curve goes to RUN/metrics.jsonl. `tokens` are those of one pass over the data.
 
+    `curve` names further figures that the curve keeps: TRL's name of each, and ours.
     `checkpoint` is one of this run's to go on from. Raises Stopped on Ctrl-C, TkError when the memory does not suffice
     or the loss is no longer a number.
     """
@@ -41,9 +55,9 @@ def fit(
     from transformers import PrinterCallback
 
     stop = StopRequest()
-    curve = Curve(run / "metrics.jsonl")
+    kept = Curve(run / "metrics.jsonl")
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(watch(curve, progress, stop))
+    trainer.add_callback(watch(kept, progress, stop, curve or {}))
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
     begun = time.monotonic()
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
@@ -57,7 +71,7 @@ def fit(
     if stop.asked and state.global_step < state.max_steps:
         text = f"stopped after step {state.global_step} of {state.max_steps}; a checkpoint is kept"
         raise Stopped(text, where=str(run), hint="run the same command again to go on from there")
-    losses = curve.losses()
+    losses = kept.losses()
     return Trained(
         steps=state.global_step,
         epochs=round(float(state.epoch or 0.0), 4),

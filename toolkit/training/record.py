@@ -10,10 +10,11 @@ from typing import Any
 import toolkit
 from toolkit.files.digests import FileDigest, sha256_file
 from toolkit.training.data import TrainingData
-from toolkit.training.encoding import Encoded
-from toolkit.training.evaluation import Question, Scores
+from toolkit.training.evaluation import Question
 from toolkit.training.fit import Trained
+from toolkit.training.methods import Rows, Scores
 from toolkit.training.settings import Settings
+from toolkit.training.start import Start
 
 SAMPLES = 8  # held-out answers that the record shows
 
@@ -45,7 +46,7 @@ def build_record(
     snapshot: Any,
     settings: Settings,
     data: TrainingData,
-    encoded: Encoded,
+    encoded: Rows,
     trained: Trained,
     evaluation: Mapping[str, object] | None,
     facts: Facts,
@@ -85,7 +86,7 @@ def build_record(
             "id": recipe.data.id,
             "license": recipe.data.license,
             "overlong_rows": 0,  # longer rows are refused, never cut
-            "loss_tokens": encoded.loss_tokens,
+            "loss_tokens": encoded.loss_tokens if trained.loss_tokens is None else trained.loss_tokens,
         },
         "seed": settings.seed,
         "versions": dict(facts.versions),
@@ -126,6 +127,15 @@ def build_record(
     return record
 
 
+def add_lineage(record: dict[str, Any], start: Start | None, rewards: Mapping[str, str]) -> None:
+    """Write down what else the adapter descends from: an earlier run's adapter with its data, and the files of reward
+    functions, which the run executed."""
+    if start is not None:
+        record["adapter"]["start"] = start.to_json()
+    if rewards:
+        record["rewards"] = [{"function": name, "sha256": digest} for name, digest in rewards.items()]
+
+
 def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, after: Scores) -> dict[str, object]:
     """Both evaluations side by side, with the first few answers in full."""
     samples = [
@@ -141,14 +151,14 @@ def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, afte
     }
 
 
-def memory_facts(plan: Any, encoded: Encoded, measured_bytes: int) -> dict[str, object]:
+def memory_facts(plan: Any, encoded: Rows, measured_bytes: int) -> dict[str, object]:
     """Planned and measured peak side by side, the plan's once for rows of max_length and once for the longest row that
     there was. The latter is what was measured, so `error_percent` compares the two: above zero where more was needed.
 
     `measured_bytes` leave out what the process held before the base was loaded (on a CPU: Python and its libraries).
     What is resident includes the evaluation and what libraries keep for themselves; a plan counts a step's tensors.
     """
-    longest = max(map(len, encoded.input_ids))
+    longest = encoded.longest
     planned = plan.peak_bytes_at(longest)
     return {
         "planned_peak_bytes": plan.memory.peak_bytes,
@@ -171,7 +181,7 @@ def training_flops(shape: Any, settings: Settings, trained: Trained, loss_tokens
     if shape.experts is not None:
         weights += shape.fused_expert_parameters * shape.experts.per_token // shape.experts.count
     passes = 6 if settings.checkpointing else 4
-    scored = loss_tokens * trained.epochs
+    scored = trained.loss_tokens if trained.loss_tokens is not None else loss_tokens * trained.epochs
     head = shape.vocab * shape.hidden
     adapter = shape.active_adapter_parameters(settings.rank, settings.targets)
     flops = passes * weights * trained.tokens + 4.0 * head * scored + 6.0 * adapter * trained.tokens
@@ -179,6 +189,9 @@ def training_flops(shape: Any, settings: Settings, trained: Trained, loss_tokens
         f"{passes} x active matrix weights x tokens + 4 x head weights x loss tokens + "
         "6 x active adapter weights x tokens"
     )
+    if trained.forward_tokens:
+        flops += 2.0 * (weights + adapter) * trained.forward_tokens
+        formula += " + 2 x active weights x tokens read without gradient (reference, sampling)"
     return float(flops), formula
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +17,9 @@ from toolkit.release.record import write_record
 from toolkit.training import environment, run_folder
 from toolkit.training.checkpoints import resumable
 from toolkit.training.data import TrainingData, load_data
-from toolkit.training.methods import method_of
+from toolkit.training.methods import Scores, method_of
 from toolkit.training.progress import Event, Progress, silent
+from toolkit.training.rewards import reward_digests
 from toolkit.training.settings import settings_of
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def finetune(
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, base, evaluation, masks, record
+        from toolkit.training import adapters, base, masks, record
+        from toolkit.training.start import begin_from, start_of
 
         say(
             Event(
@@ -70,15 +73,17 @@ def finetune(
             )
         )
         tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
-        plain = masks.ensure_template(tokenizer)
+        plain = method.CONVERSES and masks.ensure_template(tokenizer)
         encoded = method.encode(data.train, tokenizer, settings)
         held_out = method.encode(data.held_out, tokenizer, settings)
         asked = recipe.evaluate
-        questions = evaluation.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
+        questions = method.questions(data.held_out, held_out, tokenizer, asked)
 
         base_files = snapshot.files()
+        start = start_of(settings, base_files) if settings.start else None
         run_folder.clear(run, overwrite=overwrite)
-        checkpoint = resumable(run / "checkpoints", run_folder.identity(recipe, plan, base_files, data.source.sha256))
+        identity = run_folder.identity(recipe, plan, base_files, data.source.sha256)
+        checkpoint = resumable(run / "checkpoints", {**identity, **({"start": start.sha256} if start else {})})
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
         environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
@@ -92,20 +97,24 @@ def finetune(
             trust_remote_code=settings.trust_remote_code,
         )
         parameters = base.count_parameters(model)
-        stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
+        ending = masks.Template(tokenizer).end_of_turn() if method.CONVERSES else None
+        stops = base.align_tokens(model, tokenizer, ending)
         adapted: Any = adapters.add_adapter(model, settings)
+        if start:
+            begin_from(start, adapted)
         trainable = adapters.trainable_parameters(adapted)
         run_folder.check_space(run, trainable)
 
-        def judge(stage: str) -> evaluation.Scores:
+        def judge(stage: str) -> Scores:
             def report(done: int, total: int) -> None:
                 progress(Event(stage, "held-out rows and answers", done, total))
 
-            say(Event(stage, f"held-out loss on {held_out.rows} rows, {len(questions)} answers"))
-            return evaluation.score(adapted, tokenizer, held_out, questions, stops, asked.max_new_tokens, report)
+            say(Event(stage, f"measuring on {held_out.rows} held-out rows, {len(questions)} answers"))
+            return method.score(adapted, tokenizer, held_out, questions, stops, asked, report)
 
         if held_out.rows:
-            with adapted.disable_adapter():  # the base itself, not an untrained adapter
+            # The base itself, not an untrained adapter; but what an earlier run left is what this one begins with.
+            with contextlib.nullcontext() if start else adapted.disable_adapter():
                 before = judge("before")
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
@@ -117,6 +126,8 @@ def finetune(
         peak_bytes = peak.bytes()
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision)
         notes = [*encoded.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
+        if start:
+            notes.append(f"training and its evaluation began with the adapter of run {start.id}")
         facts = record.Facts(
             started=started,
             finished=_now(),
@@ -136,6 +147,7 @@ def finetune(
         compared = record.evaluation_of(held_out.rows, questions, before, after) if after is not None else None
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}
         value = record.build_record(papers, recipe, plan, snapshot, settings, data, encoded, trained, compared, facts)
+        record.add_lineage(value, start, reward_digests(recipe))
         write_record(run, value)
         say(Event("record", f"done in {facts.wall_seconds:.0f} s"))
     return run

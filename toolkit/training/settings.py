@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from toolkit.planning.method_settings import GrpoSettings, PreferenceSettings
 from toolkit.planning.recipe import Recipe
 
 
@@ -35,6 +36,10 @@ class Settings:
     checkpointing: bool
     seed: int
     trust_remote_code: bool = False
+    start: str | None = None
+    preference: PreferenceSettings = field(default_factory=PreferenceSettings)
+    grpo: GrpoSettings = field(default_factory=GrpoSettings)
+    recipe: str = ""  # its file, which names of reward functions are relative to
 
     @property
     def device_type(self) -> str:
@@ -69,4 +74,8 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
         trust_remote_code=recipe.trust_remote_code,
+        start=recipe.adapter.start,
+        preference=replace(recipe.preference, beta=value.get("beta"), loss=value.get("preference_loss")),
+        grpo=recipe.grpo,
+        recipe=recipe.path,
     )

@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.training import encoding
+from toolkit.training import encoding, evaluation
 from toolkit.training.arguments import training_arguments
 from toolkit.training.batches import PackedCollator, PaddedCollator
 from toolkit.training.fit import Trained, fit
 from toolkit.training.losses import next_token_losses
 from toolkit.training.progress import Progress
+from toolkit.training.trainers import adapter_kept, bare
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
+    from toolkit.planning.recipe_values import EvaluateSettings
     from toolkit.training.encoding import Encoded
+    from toolkit.training.evaluation import Question
     from toolkit.training.examples import Example
+    from toolkit.training.methods import Rows
     from toolkit.training.settings import Settings
+
+CONVERSES = True
 
 
 def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Encoded:
     """Rows of which the loss counts the assistant's tokens. Raises InvalidInput naming each row that cannot be used."""
     return encoding.encode(examples, tokenizer, settings.max_length)
+
+
+def questions(
+    examples: Sequence[Example], held_out: Rows, tokenizer: PreTrainedTokenizerBase, asked: EvaluateSettings
+) -> tuple[Question, ...]:
+    """Held-out prompts to be answered before and after; the answer that counts as right is the wanted one."""
+    return evaluation.questions_of(examples, held_out.spoken, tokenizer, asked.generate, asked.max_new_tokens)
+
+
+def score(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    held_out: Encoded,
+    questions: Sequence[Question],
+    stops: Sequence[int],
+    asked: EvaluateSettings,
+    report: Callable[[int, int], None],
+) -> evaluation.Scores:
+    """Loss on held-out rows, and the answers given."""
+    return evaluation.score(model, tokenizer, held_out, questions, stops, asked.max_new_tokens, report)
 
 
 def train(
@@ -50,24 +76,22 @@ def train(
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
     )
     collator = (PackedCollator if settings.packing else PaddedCollator)(tokenizer.pad_token_id)
-    trainer = _trainer_class(settings.device_type)(
-        model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
-    )
+    with adapter_kept(model):
+        trainer = trainer_class(settings.device_type)(
+            model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
+        )
     return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
 
 
-def _trainer_class(device_type: str) -> Any:
-    """TRL's trainer without its model card, and with our loss where TRL's has no Triton kernel to run on."""
+def trainer_class(device_type: str) -> Any:
+    """TRL's trainer with our loss where TRL's has no Triton kernel to run on."""
     from trl import SFTTrainer
 
-    class Trainer(SFTTrainer):  # type: ignore[misc]  # trl is not followed
-        def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-            """TRL would write a card of its own into each checkpoint, and ask the hub for its parts."""
-
+    Trainer = bare(SFTTrainer)
     if device_type == "cuda":
         return Trainer
 
-    class TiledTrainer(Trainer):
+    class TiledTrainer(Trainer):  # type: ignore[misc,valid-type]  # trl is not followed
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
