@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 # Tiny models run fastest on one thread each; on two cores more threads only wait for one another.
+# Files of tests go to two processes: more would each import torch again and hold the memory for it.
+WORKERS ?= 2
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 
 .DEFAULT_GOAL := help
@@ -15,7 +17,7 @@ demo: $(VENV)/.installed ## Set up, then run the whole journey on the embedded b
 	@$(PY) examples/demo.py
 
 test: $(VENV)/.installed ## Set up, then run the tests
-	$(TEST_ENV) $(PY) -m pytest
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 slow: $(VENV)/.installed ## Run the tests that take minutes
 	$(TEST_ENV) $(PY) -m pytest -m slow

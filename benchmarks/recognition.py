@@ -4,7 +4,7 @@
 
 FOLDER holds licence texts as `<id>.txt`; their fingerprints are built into a temporary folder unless --against names
 one. Prints a table, then the cases that went wrong. Ends with 1 when a harmless change is not answered with the right
-id and unmodified, when an edit passes as unmodified, or when fewer than 95 % of the edits name their clause. ScanCode
+id and unmodified, when an edit passes as unmodified, or when fewer than 95 % of the edits name their clause or field. ScanCode
 is timed beside tk with --scancode, when it is installed.
 """
 
@@ -28,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.field_edits import measure_fields, siblings_apart  # noqa: E402
 from toolkit.licensing.recognition.build import COPIES, build  # noqa: E402
 from toolkit.licensing.recognition.outline import outline  # noqa: E402
 from toolkit.licensing.recognition.prints import Fingerprints  # noqa: E402
@@ -233,6 +234,7 @@ def main() -> int:
     parser.add_argument("--against", type=Path)
     parser.add_argument("--scancode", action="store_true")
     parser.add_argument("--strangers", action="store_true", help="how near each text is to the other licences")
+    parser.add_argument("--fields", action="store_true", help="edits of fields and pairs of siblings only")
     parser.add_argument("--show", type=int, default=40, help="cases that went wrong, at most")
     options = parser.parse_args()
     texts = {path.stem: text_of(path.read_bytes(), str(path)) for path in sorted(options.folder.glob("*.txt"))}
@@ -243,7 +245,13 @@ def main() -> int:
         if options.strangers:
             strangers(texts, prints)
             return 0
-        wrong, failed = measure(texts, prints, options.edits, options.seed)
+        if options.fields:
+            wrong, failed = [], False
+        else:
+            wrong, failed = measure(texts, prints, options.edits, options.seed)
+        for more, worse in (measure_fields(texts, prints, options.seed), siblings_apart(texts, prints)):
+            wrong += more
+            failed |= worse
     for line in wrong[: options.show]:
         print(line)
     if len(wrong) > options.show:

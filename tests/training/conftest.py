@@ -123,7 +123,7 @@ def papers(support: Path, bases: Callable[[str], Path], tmp_path: Path) -> Calla
 
     def make(
         family: str = "qwen2",
-        adapter: str = "lora",
+        adapter: str | AdapterSettings = "lora",
         output: str = "run",
         data: Path | None = None,
         start: str | None = None,
@@ -137,7 +137,7 @@ def papers(support: Path, bases: Callable[[str], Path], tmp_path: Path) -> Calla
             data=DataSettings(str(data or support), license="CC-BY-4.0"),
             output=str(tmp_path / output),
             path="recipes/test.yaml",
-            adapter=AdapterSettings(type=adapter, rank=8, start=start),
+            adapter=AdapterSettings(type=adapter, rank=8, start=start) if isinstance(adapter, str) else adapter,
             train=replace(TrainSettings(), **settings),
             evaluate=EvaluateSettings(fraction=0.2, generate=4, max_new_tokens=8),
             **(sections or {}),

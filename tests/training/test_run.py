@@ -177,16 +177,16 @@ def test_checkpoints_of_another_recipe_are_not_gone_on_with(papers: Papers) -> N
 def test_the_adapter_says_the_same_without_the_toolkit(
     papers: Papers, finished: Callable[..., Path], bases: Callable[[str], Path]
 ) -> None:
-    from toolkit.training.chat import load_chat
+    from toolkit.training.chat import Sampling, load_chat
 
     run = finished(papers)
     chat = load_chat(run, bases("qwen2"), read_record(run))
     messages = [{"role": "user", "content": "where is my order number 1"}]
     words: list[str] = []
-    ours = chat.reply(messages, 12, on_text=words.append)
+    ours = chat.reply(messages, Sampling(12), on_text=words.append)
     assert "".join(words).strip() == ours
-    assert chat.reply(messages, 12) == ours
-    assert chat.reply(messages, 12, adapter=False) != ours
+    assert chat.reply(messages, Sampling(12)) == ours
+    assert chat.reply(messages, Sampling(12), adapter=False) != ours
     program = f"""
 import json, sys
 from peft import PeftModel

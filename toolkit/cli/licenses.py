@@ -11,7 +11,11 @@ import click
 from toolkit.cli.options import format_option, print_json
 
 if TYPE_CHECKING:
+    from toolkit.licensing.recognition.field_report import FieldDifference, FieldReport
     from toolkit.licensing.recognition.recognise import Recognition
+
+_SHOWN_FIELDS = 4  # in which a sibling differs
+_SHOWN_SIBLINGS = 3
 
 
 @click.group("licenses")
@@ -137,6 +141,7 @@ def identify(file: Path, embedded: bool, format_: str) -> None:
             "schema": "tk/identify/1", "id": found.id, "similarity": found.similarity, "modified": found.modified,
             "others": [{"id": other.id, "similarity": other.similarity} for other in found.others],
             "changes": [{"kind": change.kind, "clause": change.clause, "text": change.text} for change in found.changes],
+            "fields": _fields(found.fields),
         })  # fmt: skip
     else:
         _print_recognition(found, name)
@@ -144,10 +149,46 @@ def identify(file: Path, embedded: bool, format_: str) -> None:
         raise click.exceptions.Exit(4)
 
 
+def _fields(report: FieldReport) -> dict[str, object]:
+    return {
+        "values": [
+            {"field": one.field, "value": one.value, "clause": one.clause, "original": one.original} for one in report.values
+        ],
+        "differences": _differences(report.differences),
+        "siblings": [{"id": one.id, "differences": _differences(one.differences)} for one in report.siblings],
+    }  # fmt: skip
+
+
+def _differences(differences: tuple[FieldDifference, ...]) -> list[dict[str, object]]:
+    return [
+        {"field": one.field, "clause": one.clause, "original": one.original, "value": one.value, "text": one.words}
+        for one in differences
+    ]
+
+
+def _print_fields(found: Recognition) -> None:
+    report = found.fields
+    if report.differences:
+        click.echo(f"  in its fields it is not {found.id}'s:")
+        for one in report.differences:
+            click.echo(f"    line {one.line}, {_place(one.clause)}: {one.words}")
+    for sibling in report.siblings[:_SHOWN_SIBLINGS]:
+        words = "; ".join(one.words for one in sibling.differences[:_SHOWN_FIELDS])
+        more = len(sibling.differences) - _SHOWN_FIELDS
+        said = f"{words}{f'; and {more} more' if more > 0 else ''}" if words else "no field differs"
+        click.echo(f"  beside {sibling.id}: {said}")
+    shown: dict[str, dict[str, None]] = {}
+    for value in report.values:
+        shown.setdefault(value.field, {}).setdefault(value.value)
+    for field, values in shown.items():
+        click.echo(f"  {field}: {'; '.join(values)}")
+
+
 def _print_recognition(found: Recognition, name: str) -> None:
     nearest = ", ".join(f"{other.id} ({other.similarity:.0%})" for other in found.others)
     if found.id is None:
         click.echo(f"{name} is no licence that tk knows" + (f"; nearest: {nearest}" if nearest else "."))
+        _print_fields(found)
         return
     if not found.modified:
         click.echo(f"{name} is {found.id}, as its authors wrote it.")
@@ -166,6 +207,7 @@ def _print_recognition(found: Recognition, name: str) -> None:
         click.echo(f"  lines {first}–{last} stand around it and were not compared")
     if nearest and found.modified:
         click.echo(f"  others that are near: {nearest}")
+    _print_fields(found)
 
 
 def _place(clause: str) -> str:

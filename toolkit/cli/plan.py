@@ -130,6 +130,7 @@ def _print_bases(recipe: Recipe, device: Device, gpus: int | None, format_: str)
 def _probe(prepared: Prepared, recipe: str, offline: bool) -> Measured:
     """Two steps of the plan with the base's real weights. What is forbidden is not tried either; an open question does
     not stop a probe, of which nothing is kept."""
+    from toolkit.errors import TkError
     from toolkit.models.reference import parse_reference
     from toolkit.models.resolve import resolve
     from toolkit.planning.gate import grant
@@ -139,6 +140,9 @@ def _probe(prepared: Prepared, recipe: str, offline: bool) -> Measured:
 
     grant(prepared.examination.verdict, prepared.recipe, "a probe, of which nothing is kept")
     require_fit(prepared.plan, recipe)
+    if prepared.plan.gpus > 1:
+        text = f"the plan takes {prepared.plan.gpus} GPUs; a probe runs two steps on one"
+        raise TkError(text, where=recipe, hint="leave --gpus out, and sharding in the recipe")
     prepare(prepared.plan.device.visible)
     snapshot = resolve(parse_reference(prepared.recipe.base), access(offline, weights=True))
     return probe(prepared.recipe, prepared.plan, snapshot)

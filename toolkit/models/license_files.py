@@ -79,6 +79,8 @@ def _recognised(name: str, text: str, library: Library, *, kind: str, embedded: 
         changes = [f"{change.clause} {change.kind}" for change in found.changes]
         more = f" and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
         detail = ", ".join(changes[:_SHOWN_CHANGES]) + more
+        if fields := [difference.words for difference in found.fields.differences[:_SHOWN_CHANGES]]:
+            detail += f"; {'; '.join(fields)}"
         identifier = found.id if found.id in library.ids else None
         return [LicenseText(name, identifier, modified=identifier is not None, detail=detail, kind=kind)]
     return [

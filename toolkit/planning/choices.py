@@ -1,78 +1,48 @@
-"""The choices of a plan that memory does not decide, each with its reason, and the checks of a recipe's overrides."""
+"""The choices of a plan that memory does not decide, each with its reason, and the checks of a recipe's overrides.
+
+Those about the adapter stand in `adapter_choices` and `adapter_problems`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 
 from toolkit.errors import Problem
 from toolkit.files.schema import did_you_mean
-from toolkit.planning import targets
-from toolkit.planning.gpu import Device, billions, gib
-from toolkit.planning.memory import OPTIMIZER_BYTES
+from toolkit.planning.adapter_choices import adapter_choices, adapter_types, can_quantise
+from toolkit.planning.adapter_problems import adapter_problems
+from toolkit.planning.choice import ASKED, Choice
+from toolkit.planning.gpu import Device, gib
+from toolkit.planning.memory import ELEMENT_BYTES, OPTIMIZER_BYTES
+from toolkit.planning.method_steps import step_of
 from toolkit.planning.recipe import Recipe
 from toolkit.planning.recipe_values import TrainSettings
 from toolkit.planning.shape import Shape
 
-ASKED = "as the recipe says"
-_LARGE = 30_000_000_000
+__all__ = ["ASKED", "Choice", "adapter_types", "can_quantise", "fixed_choices", "loss_choice", "override_problems"]
+
 _DEFAULT_LENGTH = TrainSettings().max_length
-_BITSANDBYTES_KINDS = ("cuda", "rocm", "mps", "cpu")  # bitsandbytes 0.50 has no backend for Ascend
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A decision and its reason."""
-
-    value: str | int | float | bool | tuple[str, ...]
-    why: str
-
-    def to_json(self) -> dict[str, object]:
-        return {"value": list(self.value) if isinstance(self.value, tuple) else self.value, "why": self.why}
 
 
 def fixed_choices(recipe: Recipe, shape: Shape, device: Device) -> dict[str, Choice]:
     """Every choice that does not depend on what fits. The recipe must have passed `override_problems`."""
-    rank = recipe.adapter.rank
     return {
+        **adapter_choices(recipe, shape),
         "dtype": _dtype(recipe, device),
-        "target_modules": _targets(recipe, shape),
-        "rank": Choice(rank, f"{ASKED}; 16 where it says nothing"),
-        "alpha": _alpha(recipe),
-        "learning_rate": _learning_rate(recipe, shape),
         "max_length": _max_length(recipe, shape),
         "attention": _attention(recipe, shape, device),
         "optimizer": _optimizer(recipe, device),
     }
 
 
-def adapter_types(recipe: Recipe, shape: Shape, device: Device) -> tuple[str, ...]:
-    """The adapters to try, the preferred one first."""
-    if recipe.adapter.type != "auto":
-        return (recipe.adapter.type,)
-    if shape.quantization == "bitsandbytes":
-        return ("qlora",)
-    return ("lora", "qlora") if can_quantise(device) else ("lora",)
-
-
-def can_quantise(device: Device) -> bool:
-    """Whether bitsandbytes runs on such a device."""
-    return device.kind in _BITSANDBYTES_KINDS
-
-
 def override_problems(recipe: Recipe, shape: Shape, device: Device, gpus: int = 1) -> Iterator[Problem]:
     """What a recipe asks for that this base or `gpus` of this device cannot do."""
     where = recipe.path
-    train, adapter = recipe.train, recipe.adapter
+    train = recipe.train
     if shape.quantization not in (None, "bitsandbytes"):
         text = f"its weights are stored as {shape.quantization}, and adapters train on 16-bit weights; name such a base"
         yield Problem("recipe.base", text, where)
-    if adapter.type == "lora" and shape.quantization == "bitsandbytes":
-        text = "the base is stored in 4 or 8 bits; lora needs the 16-bit base it came from, qlora takes this one"
-        yield Problem("recipe.adapter.type", text, where)
-    if adapter.type == "qlora" and not can_quantise(device):
-        yield Problem("recipe.adapter.type", f"qlora needs bitsandbytes, which does not run on {device.name}", where)
     if train.dtype == "bfloat16" and not device.bf16 and device.kind != "cpu":
         yield Problem("recipe.train.dtype", f"{device.name} has no bfloat16 hardware; use float16", where)
     if train.dtype == "float16" and device.kind == "cpu":
@@ -89,7 +59,7 @@ def override_problems(recipe: Recipe, shape: Shape, device: Device, gpus: int = 
         yield Problem("recipe.train.max_length", text, where)
     yield from _attention_problems(recipe, device)
     yield from _device_problems(recipe, device, gpus)
-    yield from _target_problems(recipe, shape)
+    yield from adapter_problems(recipe, shape, device, gpus)
 
 
 def _attention_problems(recipe: Recipe, device: Device) -> Iterator[Problem]:
@@ -116,6 +86,9 @@ def _device_problems(recipe: Recipe, device: Device, gpus: int) -> Iterator[Prob
     """What several devices ask of a recipe, and of one device a recipe that wants several."""
     where, train = recipe.path, recipe.train
     key = "recipe.train.sharding"
+    if gpus > 1 and not step_of(recipe).shares:
+        text = f"{recipe.method} trains on one GPU; leave --gpus out, or name a GPU that holds it alone"
+        yield Problem("recipe.method", text, where)
     if gpus == 1:
         if train.sharding in ("ddp", "fsdp2"):
             yield Problem(key, f"{train.sharding} is for several GPUs; leave it out, or plan with --gpus N", where)
@@ -136,17 +109,6 @@ def _device_problems(recipe: Recipe, device: Device, gpus: int) -> Iterator[Prob
         yield Problem("recipe.train.optimizer", text, where)
 
 
-def _target_problems(recipe: Recipe, shape: Shape) -> Iterator[Problem]:
-    asked, where = recipe.adapter.target_modules, recipe.path
-    if asked == ():
-        yield Problem("recipe.adapter.target_modules", "is empty: nothing would be trained", where)
-    found = list(targets.problems(shape, asked or ()))
-    yield from (Problem("recipe.adapter.target_modules", text, where) for text in found)
-    if asked and not found and recipe.adapter.dropout and any("." in name for name in targets.resolve(shape, asked)):
-        text = "must be 0 with adapters outside attention: PEFT has no dropout for parameters of a mixture of experts"
-        yield Problem("recipe.adapter.dropout", text, where)
-
-
 def needs_bitsandbytes(optimizer: str) -> bool:
     """Whether an optimiser is one of bitsandbytes', which does not run everywhere nor on sharded parameters."""
     return "8bit" in optimizer or optimizer.startswith("paged")
@@ -164,40 +126,6 @@ def _dtype(recipe: Recipe, device: Device) -> Choice:
     if device.bf16:
         return Choice("bfloat16", f"{device.name} computes in bfloat16; adapters stay in float32")
     return Choice("float16", f"{device.name} has no bfloat16 hardware; adapters stay in float32")
-
-
-def _targets(recipe: Recipe, shape: Shape) -> Choice:
-    asked = recipe.adapter.target_modules
-    if asked is not None and asked != (targets.EVERY_LINEAR,):
-        names = targets.resolve(shape, asked)
-        return Choice(names, ASKED if shape.experts is None else f"{ASKED}: {targets.counted(shape, names)}")
-    names = shape.linear_targets()
-    if shape.experts is None:
-        return Choice(names, "every linear matrix of the layers; query and value alone learn less")
-    if recipe.adapter.dropout:  # PEFT has none for what it names as a parameter
-        names = targets.groups(shape)["attention"]
-    rank = recipe.adapter.rank
-    routed = shape.adapter_parameters(rank, targets.groups(shape)["experts"])
-    times = 1 + routed / shape.adapter_parameters(rank, names)
-    why = (
-        f"{targets.counted(shape, names)}; the {shape.experts.count} routed experts of a layer would make the adapter "
-        f"{times:.0f} times as large (add experts to target_modules to train them), and the router stays as it is"
-    )
-    return Choice(names, why)
-
-
-def _alpha(recipe: Recipe) -> Choice:
-    if recipe.adapter.alpha is not None:
-        return Choice(recipe.adapter.alpha, ASKED)
-    return Choice(2 * recipe.adapter.rank, "twice the rank")
-
-
-def _learning_rate(recipe: Recipe, shape: Shape) -> Choice:
-    if recipe.train.learning_rate is not None:
-        return Choice(recipe.train.learning_rate, ASKED)
-    if shape.parameters >= _LARGE:
-        return Choice(1e-4, f"usual for LoRA from 30 B parameters on; this base has {billions(shape.parameters)}")
-    return Choice(2e-4, "usual for LoRA below 30 B parameters; ten times what full fine-tuning takes")
 
 
 def _max_length(recipe: Recipe, shape: Shape) -> Choice:
@@ -231,8 +159,16 @@ def _optimizer(recipe: Recipe, device: Device) -> Choice:
     return Choice("adamw_torch", small)
 
 
-def loss_choice(shape: Shape, tokens: int) -> Choice:
-    """The loss is formed in tiles; the reason counts what whole logits would take (12 bytes each at their peak)."""
-    return Choice(
-        "chunked", f"whole logits would take {gib(12 * tokens * shape.vocab)}, its tiles take at most 512 MiB"
-    )
+def loss_choice(shape: Shape, tokens: int, device: Device, dtype: str, *, ours: bool = False) -> Choice:
+    """The loss is formed in tiles; the reason counts what whole logits would take (12 bytes each at their peak).
+
+    On CUDA and ROCm the tiles are TRL's (1.16, kernels/chunked_logprob.py: up to 4096 tokens by 32768 words in the format
+    of the base), elsewhere and where the loss is `ours` those of `toolkit.training.losses` (2^26 logits in float32, and
+    `logsumexp` as much again).
+    """
+    if device.kind in ("cuda", "rocm") and not ours:
+        tile = min(tokens, 4096) * min(shape.vocab, 32768) * ELEMENT_BYTES[dtype]
+    else:
+        tile = 8 * min(tokens * shape.vocab, 2**26)
+    whole = gib(12 * tokens * shape.vocab)
+    return Choice("chunked", f"whole logits would take {whole}, its tiles take at most {tile / 2**20:,.0f} MiB")

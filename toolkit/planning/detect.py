@@ -46,21 +46,41 @@ def detect(machine: Machine | None = None, *, ask_torch: bool = False) -> Device
 def device_of(name: str | None, count: int | None = None, machine: Machine | None = None) -> Device:
     """The device that `--gpu` and `--gpus` ask for: named (`count` of them), else the one at hand.
 
-    Raises UsageError for an unknown name and for more GPUs than this machine has.
+    Several on a CPU are processes that share it. Raises UsageError for an unknown name and for more GPUs than this
+    machine has.
     """
     device = named(name) if name else detect(machine)
     if count is None or count == 1:
         return device
-    if device.kind in ("cpu", "mps"):
-        what = "a CPU" if device.kind == "cpu" else device.name
+    if device.kind == "cpu":
+        return shared_cpu(device, count)
+    if device.kind == "mps":
         hint = "name the GPU to plan for, such as --gpu 'A100 80GB' --gpus 8"
-        raise UsageError(f"--gpus {count}: {what} is one device", hint=hint)
+        raise UsageError(f"--gpus {count}: {device.name} is one device", hint=hint)
     if name:
         return replace(device, count=count)
     if count > device.count:
         hint = "to plan for another machine name its GPU, such as --gpu 'A100 80GB' --gpus 8"
         raise UsageError(f"--gpus {count}: this machine shows {device.count} ({device.name})", hint=hint)
     return replace(device, count=count)
+
+
+def on_nodes(device: Device, nodes: int) -> Device:
+    """`device.count` devices on each of `nodes` machines as one value. Between machines the link is not known."""
+    return device if nodes == 1 else replace(device, count=device.count * nodes, link_bytes=None)
+
+
+def shared_cpu(device: Device, count: int) -> Device:
+    """A CPU as each of `count` processes has it that share its memory, its threads and its bandwidth."""
+    return replace(
+        device,
+        count=count,
+        usable_bytes=device.usable_bytes // count,
+        tflops=device.tflops / count if device.tflops else None,
+        bandwidth_bytes=device.bandwidth_bytes / count if device.bandwidth_bytes else None,
+        link_bytes=device.bandwidth_bytes / count if device.bandwidth_bytes else None,
+        source=f"{device.source}; {count} processes share it",
+    )
 
 
 def together(devices: Sequence[Device], *, roomiest: bool = True) -> Device:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from toolkit.planning.adapter_kind import PLAIN, AdapterKind, trained_parameters
 from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.gpu import Device
 from toolkit.planning.memory import ELEMENT_BYTES, estimate, fit, weight_bytes
-from toolkit.planning.method_steps import PLAIN, MethodStep
+from toolkit.planning.method_steps import SUPERVISED, MethodStep
 from toolkit.planning.roofline import Rates, Step, gather_seconds, reduce_seconds
 from toolkit.planning.rows import Rows
 from toolkit.planning.shape import Shape
@@ -46,12 +47,13 @@ class Demand:
     shardings: Sequence[str] = ("none",)
     rates: Rates | None = None
     rows: Rows | None = None
-    method: MethodStep = PLAIN
+    method: MethodStep = SUPERVISED
+    kind: AdapterKind = PLAIN
 
     @property
     def gradients_bytes(self) -> int:
         """Bytes of the adapter's float32 gradients."""
-        return 4 * self.shape.adapter_parameters(self.rank, self.targets)
+        return 4 * trained_parameters(self.shape, self.rank, self.targets, self.kind)
 
     def sizes(self, devices: int) -> tuple[int, ...]:
         """The micro-batches that so many devices may take."""
@@ -111,6 +113,7 @@ def measure(
         dropout=demand.dropout,
         masked=_masked(demand, micro_batch),
         device_kind=demand.device.kind,
+        kind=demand.kind,
     )
     if sharding != "none":
         tokens = micro_batch * demand.method.sequences * demand.length

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from toolkit.errors import Refused
+from toolkit.errors import Refused, TkError
 from toolkit.files.digests import sha256_json
 from toolkit.licensing.verdict import Verdict
 from toolkit.planning.recipe import Recipe
@@ -54,6 +55,18 @@ def grant(verdict: Verdict, recipe: Recipe, acknowledgement: str | None = None) 
         acknowledged=acknowledgement.strip() if acknowledgement and verdict.level == "needs-review" else None,
         seal=_SEAL,
     )
+
+
+def readmit(paper: Mapping[str, object], verdict: Verdict, recipe: Recipe) -> Permit:
+    """The permit that `grant` gave in another process, from its JSON. Verdict and recipe go through the gate again.
+
+    Raises Refused as `grant` does, and TkError where they are not those that the permit was granted for.
+    """
+    acknowledged = paper["acknowledged"]
+    again = grant(verdict, recipe, None if acknowledged is None else str(acknowledged))
+    if {**again.to_json(), "granted": paper["granted"]} != dict(paper):
+        raise TkError("the permit was granted for another recipe or verdict", where=recipe.path)
+    return replace(again, granted=str(paper["granted"]))
 
 
 def _sentence(verdict: Verdict) -> str:

@@ -1,4 +1,4 @@
-"""Peak memory of a LoRA or QLoRA step in closed form: what stays, plus the widest of a few moments.
+"""Peak memory of a training step in closed form: what stays, plus the widest of a few moments.
 
 `estimate` is exact arithmetic on a shape: weights, 4-bit state, adapter and optimiser to the byte, everything that
 comes and goes by the forms of `toolkit.planning.forms`, which were read off traces of the very step that training
@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from toolkit.errors import InvalidInput, Problem
+from toolkit.planning.adapter_kind import PLAIN, QUANTISED, AdapterKind, trained_parameters
+from toolkit.planning.additions import additions
 from toolkit.planning.architecture import Matrix, Shape
 from toolkit.planning.estimates import ADAPTER_BYTES, MemoryEstimate
 from toolkit.planning.forms import FAMILIES, Products, Way, has_forms, moments_of, variables, way_of
@@ -85,10 +87,12 @@ def estimate(
     dropout: float = 0.0,
     masked: bool = False,
     device_kind: str = "cuda",
+    kind: AdapterKind = PLAIN,
 ) -> MemoryEstimate:
     """Peak memory of training steps after the first (optimiser states exist) on one device.
 
-    `adapter` is lora or qlora (NF4 with double quantisation), its parameters in float32; `batch` x `length` tokens form
+    `adapter` is lora, lora-8bit (int8) or qlora (NF4 with double quantisation), its parameters in float32, and of a `kind`
+    with DoRA or new tokens what these make is added to the plain adapter's peak; `batch` x `length` tokens form
     one micro-batch, `dtype` is that of base and activations. From `accumulation` 2 on, gradients outlive the backward
     pass. `masked` says that rows are padded or packed. A base that no form is known for is traced (`TracedShape`).
     Raises InvalidInput for a dtype, loss, adapter or optimizer that there is no form for.
@@ -109,12 +113,13 @@ def estimate(
             dropout=dropout,
             masked=masked,
             device_kind=device_kind,
+            kind=kind,
         )
     weights, state = weight_bytes(shape, adapter, dtype)
     windowed = shape.sliding_window is not None and length >= shape.sliding_window  # which needs a mask in any case
     way = way_of(
         shape,
-        adapter=adapter,
+        adapter="qlora" if adapter in QUANTISED else "lora",
         targets=targets,
         checkpointing=checkpointing,
         loss=loss,
@@ -123,11 +128,23 @@ def estimate(
         device_kind=device_kind,
         dropout=dropout > 0,
     )
+    trained = ADAPTER_BYTES * trained_parameters(shape, rank, targets, kind)
+    added = additions(
+        shape,
+        kind,
+        adapter=adapter,
+        targets=targets,
+        rank=rank,
+        tokens=batch * length,
+        checkpointing=checkpointing,
+        element_bytes=ELEMENT_BYTES[dtype],
+        device_kind=device_kind,
+    )
     if not has_forms(shape, way, targets):
         return summed_estimate(
             shape,
             (weights, state),
-            adapter=adapter,
+            adapter=way.adapter,
             rank=rank,
             targets=targets,
             batch=batch,
@@ -141,10 +158,12 @@ def estimate(
             dropout=dropout,
             masked=masked,
             device_kind=device_kind,
+            trained_bytes=trained,
+            added=added,
         )
-    trained = ADAPTER_BYTES * shape.adapter_parameters(rank, targets)
     values = variables(shape, rank=rank, batch=batch, length=length, element_bytes=ELEMENT_BYTES[dtype])
     moment, parts = _widest(shape, way, Products(values), trained, accumulation > 1)
+    parts = {name: parts.get(name, 0) + added.parts.get(name, 0) for name in (*parts, *added.parts)}
     # On a GPU AdamW updates all parameters at once, by way of one temporary copy.
     copy = trained if optimizer == "adamw_torch" and device_kind != "cpu" else 0
     if sum(parts.values()) < trained + copy:
@@ -162,7 +181,7 @@ def estimate(
     every = {name: size for name, size in every.items() if size}
     exact = way.has_targets(shape, targets)
     answered_by = "closed form" if exact else "closed form of a larger set of adapted matrices"
-    return MemoryEstimate(sum(every.values()), moment, every, answered_by)
+    return MemoryEstimate(sum(every.values()), moment, every, answered_by + added.words)
 
 
 def _widest(shape: Shape, way: Way, products: Products, trained: int, held: bool) -> tuple[str, dict[str, int]]:
@@ -203,12 +222,15 @@ def context_bytes(device: Device) -> int:
 def weight_bytes(shape: Shape, adapter: str, dtype: str) -> tuple[int, int]:
     """Bytes of the base's weights and of their quantisation state.
 
-    A QLoRA base keeps embeddings, head, norms and routers in `dtype`. Routed experts are quantised while the base is
+    A quantised base keeps embeddings, head, norms and routers in `dtype`. Routed experts are quantised while the base is
     read, but not where it is stored in 4 bits: what bitsandbytes' modules left alone then stays as it is.
     """
     element = ELEMENT_BYTES[dtype]
     if adapter == "lora":
         return element * shape.parameters, 0
+    if adapter == "lora-8bit":  # a byte a weight and a float32 scale for each output; routed experts stay as they are
+        rows = sum(matrix.fan_out * matrix.count for matrix in shape.matrices)
+        return element * (shape.parameters - shape.linear_parameters) + shape.linear_parameters, 4 * rows
     quantised = shape.linear_parameters + (shape.fused_expert_parameters if shape.quantization is None else 0)
     plain = element * (shape.parameters - quantised)
     return plain + int(_NF4_BYTES * quantised), int(_NF4_STATE_BYTES * quantised)
@@ -216,7 +238,7 @@ def weight_bytes(shape: Shape, adapter: str, dtype: str) -> tuple[int, int]:
 
 def _check(adapter: str, dtype: str, loss: str, optimizer: str) -> None:
     known = {
-        "adapter": (adapter, ("lora", "qlora")),
+        "adapter": (adapter, ("lora", *QUANTISED)),
         "dtype": (dtype, tuple(ELEMENT_BYTES)),
         "loss": (loss, ("chunked", "logits")),
         "optimizer": (optimizer, tuple(OPTIMIZER_BYTES)),

@@ -28,6 +28,7 @@ class MethodStep:
     sampled: int = 0
     smallest: int = 1
     packs: bool | None = None  # None: as it pays
+    shares: bool = True  # whether several devices can share its batches; toolkit.training.distributed deals plain rows
 
     def memory(self, step: MemoryEstimate, shape: Shape, rows: int, length: int, element_bytes: int) -> MemoryEstimate:
         """The wider of the training step and of sampling `rows` answers of up to `length` tokens, prompt included.
@@ -60,7 +61,7 @@ class MethodStep:
         return self.sampled * max(reading, launching, computing)
 
 
-PLAIN = MethodStep()
+SUPERVISED = MethodStep()
 
 
 def step_of(recipe: Recipe) -> MethodStep:
@@ -69,15 +70,17 @@ def step_of(recipe: Recipe) -> MethodStep:
     if recipe.method == "pretrain":
         return MethodStep("pretrain", packs=True)
     if recipe.method == "dpo":  # the reference reads every row once, before the first epoch
-        return MethodStep("dpo", sequences=2, extra_forwards=1 / epochs, packs=False)
+        return MethodStep("dpo", sequences=2, extra_forwards=1 / epochs, packs=False, shares=False)
     if recipe.method == "orpo":
-        return MethodStep("orpo", sequences=2, packs=False)
+        return MethodStep("orpo", sequences=2, packs=False, shares=False)
     if recipe.method == "kto":  # answers under each other's prompts, in every step and once for the reference
-        return MethodStep("kto", extra_forwards=1 + 2 / epochs, smallest=2, packs=False)
+        return MethodStep("kto", extra_forwards=1 + 2 / epochs, smallest=2, packs=False, shares=False)
     if recipe.method == "grpo":
         reference = 1.0 if recipe.grpo.beta else 0.0
-        return MethodStep("grpo", extra_forwards=reference, sampled=recipe.grpo.max_completion_length, packs=False)
-    return PLAIN
+        return MethodStep(
+            "grpo", extra_forwards=reference, sampled=recipe.grpo.max_completion_length, packs=False, shares=False
+        )
+    return SUPERVISED
 
 
 def cache_bytes(shape: Shape, element_bytes: int) -> int:

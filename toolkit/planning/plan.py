@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from toolkit.errors import InvalidInput
+from toolkit.planning.adapter_choices import kind_of
+from toolkit.planning.adapter_kind import trained_parameters
 from toolkit.planning.choices import (
     Choice,
     adapter_types,
@@ -33,10 +35,16 @@ __all__ = ["Choice", "Plan", "make_plan"]
 # The order in which a plan is read.
 _ORDER = (
     "adapter",
+    "adapter_dtype",
     "dtype",
     "target_modules",
     "rank",
     "alpha",
+    "rslora",
+    "dora",
+    "init",
+    "dropout",
+    "new_tokens",
     "learning_rate",
     "preference_loss",
     "beta",
@@ -45,6 +53,7 @@ _ORDER = (
     "generations",
     "max_completion_length",
     "temperature",
+    "lora_plus_ratio",
     "sharding",
     "gradient_checkpointing",
     "packing",
@@ -142,7 +151,8 @@ def make_plan(
         demand, chosen = _on_all(recipe, shape, device, choices, rows) or (demand, chosen)
     targets = demand.targets
     choices |= searched_choices(recipe, demand, chosen)
-    choices["loss"] = loss_choice(shape, chosen.micro_batch * demand.method.sequences * demand.length)
+    tokens, ours = chosen.micro_batch * demand.method.sequences * demand.length, bool(recipe.adapter.new_tokens)
+    choices["loss"] = loss_choice(shape, tokens, demand.device, demand.dtype, ours=ours)
     return Plan(
         base=recipe.base,
         device=demand.device,
@@ -151,7 +161,7 @@ def make_plan(
         memory=chosen.memory,
         fit=chosen.fit,
         suggestions=suggestions_for(recipe.base, demand, chosen) if suggest and chosen.fit == "does-not-fit" else (),
-        trainable_parameters=shape.adapter_parameters(recipe.adapter.rank, targets),
+        trainable_parameters=trained_parameters(shape, recipe.adapter.rank, targets, demand.kind),
         gpus=chosen.devices,
         estimate=predict(recipe, demand, chosen),
         demand=demand,
@@ -202,6 +212,7 @@ def _demand(
         rates=rates_of(device),
         rows=rows,
         method=method,
+        kind=kind_of(recipe),
     )
 
 
@@ -210,4 +221,5 @@ def _shardings(recipe: Recipe, choices: dict[str, Choice], devices: int) -> tupl
         return ("none",)
     if recipe.train.sharding != "auto":
         return (recipe.train.sharding,)
-    return ("ddp",) if needs_bitsandbytes(str(choices["optimizer"].value)) else ("ddp", "fsdp2")
+    whole = needs_bitsandbytes(str(choices["optimizer"].value)) or recipe.adapter.type == "lora-8bit"
+    return ("ddp",) if whole or recipe.adapter.new_tokens else ("ddp", "fsdp2")

@@ -45,11 +45,7 @@ def prepare(
 
 
 def require_fit(plan: Plan, where: str) -> None:
-    """Raise TkError for a plan that does not fit, saying what would, and for one of several GPUs, which `tk finetune`
-    does not start yet."""
-    if plan.gpus > 1:
-        text = f"the plan takes {plan.gpus} GPUs ({plan.choices['sharding'].value}); tk finetune trains on one"
-        raise TkError(text, where=where, hint="name a smaller base, a shorter max_length or a GPU that holds it alone")
+    """Raise TkError for a plan that does not fit, saying what would."""
     if plan.fit == "does-not-fit":
         hint = "; or ".join(plan.suggestions) or None
         raise TkError(f"{plan.base} does not fit on {plan.device.name} this way", where=where, hint=hint)

@@ -8,6 +8,7 @@ from toolkit.licensing.use import use_shape
 from toolkit.licensing.vocabulary import vocabulary
 from toolkit.planning.method_settings import method_keys
 from toolkit.planning.recipe_values import (
+    ADAPTERS,
     ATTENTIONS,
     DTYPES,
     FORMATS,
@@ -27,9 +28,13 @@ def recipe_shape() -> Record:
     count = Number(minimum=1, whole=True)
     adapter = Record(
         {
-            "type": Key(Text(("auto", "lora", "qlora")), "auto: LoRA when it fits, else QLoRA", default="auto"),
+            "type": Key(
+                Text(ADAPTERS),
+                "What lies beneath: lora the base as it is, lora-8bit int8, qlora NF4; auto: LoRA when it fits, else QLoRA",
+                default="auto",
+            ),
             "rank": Key(Number(minimum=1, maximum=1024, whole=True), "LoRA rank", default=16),
-            "alpha": Key(count, "LoRA alpha; twice the rank when left out"),
+            "alpha": Key(count, "LoRA alpha; twice the rank when left out, with rslora 8"),
             "dropout": Key(Number(minimum=0, maximum=0.9), "LoRA dropout", default=0.0),
             "target_modules": Key(
                 ListOf(Text()),
@@ -37,6 +42,15 @@ def recipe_shape() -> Record:
                 "Of a mixture of experts also attention, shared_experts, experts, router",
             ),
             "start": Key(Text(), "Folder of an earlier run on this base: its adapter is trained on"),
+            "dora": Key(Flag(), "Train magnitudes beside directions (DoRA)", default=False),
+            "rslora": Key(Flag(), "Scale updates by alpha/sqrt(rank) instead of alpha/rank", default=False),
+            "init": Key(
+                Text(),
+                "How the factors begin: default, gaussian, pissa, pissa_niter_N, olora, eva (from the data), loftq (qlora)",
+                default="default",
+            ),
+            "lora_plus_ratio": Key(Number(minimum=1, maximum=1000), "LoRA+: learning rate of B over that of A"),
+            "new_tokens": Key(ListOf(Text()), "Tokens to add, whose rows of embedding and head are trained"),
         },
         AdapterSettings,
         renamed={"r": "rank", "lora_r": "rank", "lora_rank": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"},

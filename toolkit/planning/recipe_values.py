@@ -16,6 +16,8 @@ FORMATS = (
     "unpaired-preference",
     "prompt-only",
 )
+ADAPTERS = ("auto", "lora", "lora-8bit", "qlora")
+INITS = ("default", "gaussian", "pissa", "pissa_niter_N", "olora", "eva", "loftq")  # N a whole number
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTIONS = ("auto", "sdpa", "flash_attention_2")
 SHARDINGS = ("auto", "none", "ddp", "fsdp2")
@@ -24,8 +26,9 @@ SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 
 @dataclass(frozen=True, slots=True)
 class AdapterSettings:
-    """LoRA as PEFT says it. `type: auto` takes the best that fits; no target modules means all linear matrices; `start`
-    is an earlier run whose adapter is trained on."""
+    """LoRA as PEFT says it. `type` says what lies beneath: the base as it is (lora), in int8 (lora-8bit) or in NF4 (qlora);
+    auto takes the best that fits. No target modules means all linear matrices. `new_tokens` are added to the tokenizer.
+    `start` is an earlier run whose adapter is trained on."""
 
     type: str = "auto"
     rank: int = 16
@@ -33,6 +36,11 @@ class AdapterSettings:
     dropout: float = 0.0
     target_modules: tuple[str, ...] | None = None
     start: str | None = None
+    dora: bool = False
+    rslora: bool = False
+    init: str = "default"
+    lora_plus_ratio: float | None = None
+    new_tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

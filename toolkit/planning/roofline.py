@@ -114,7 +114,10 @@ class Step:
         dense, sparse = (layer_bytes(shape, setting, sparse=flag).kept for flag in (False, True))
         kept = dense * shape.dense_layers + sparse * (shape.layers - shape.dense_layers)
         quantised = shape.linear_parameters + (shape.fused_expert_parameters if shape.quantization is None else 0)
-        dequantised = quantised * (_NF4_BYTES + element) if self.adapter == "qlora" else 0.0
+        if self.adapter == "lora-8bit":
+            quantised = shape.linear_parameters
+        read = {"qlora": _NF4_BYTES, "lora-8bit": 1.0}.get(self.adapter)
+        dequantised = quantised * (read + element) if read is not None else 0.0
         return self.passes * (2 * kept * self.tokens + dequantised)
 
     def seconds(self, rates: Rates) -> float:

@@ -6,14 +6,16 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 
+from toolkit.planning.adapter_choices import can_quantise
+from toolkit.planning.adapter_kind import QUANTISED
 from toolkit.planning.bases import KnownBase, siblings
-from toolkit.planning.choices import can_quantise, needs_bitsandbytes
+from toolkit.planning.choices import needs_bitsandbytes
 from toolkit.planning.fitting import Demand, Fitting, best, longest, smallest
 from toolkit.planning.gpu import cards, gib
 from toolkit.planning.memory import needed_bytes
 from toolkit.planning.sharding import gathered_bytes
 
-_NAMES = {"lora": "LoRA", "qlora": "QLoRA"}
+_NAMES = {"lora": "LoRA", "lora-8bit": "LoRA on int8", "qlora": "QLoRA"}
 _MOST_GPUS = 64
 _GROUPED_KINDS = ("cuda", "rocm", "npu")
 
@@ -62,7 +64,7 @@ def _shorter(demand: Demand) -> Iterator[str]:
 def _more_gpus(demand: Demand) -> Iterator[str]:
     """The fewest GPUs of this kind that hold the run together, its parameters sharded."""
     device = demand.device
-    together = device.kind in _GROUPED_KINDS and not (device.visible or "").startswith("MIG-")
+    together = device.kind in _GROUPED_KINDS and not (device.visible or "").startswith("MIG-") and demand.method.shares
     if not together or needs_bitsandbytes(demand.optimizer):
         return
     counts = [count for count in range(2, _MOST_GPUS + 1) if demand.batch_size % count == 0 and count > demand.devices]
@@ -95,7 +97,7 @@ def _larger_gpu(demand: Demand) -> Iterator[str]:
             tried = replace(demand, device=device, adapters=(adapter,), dtype=dtype, devices=1, shardings=("none",))
             tried = tried if demand.devices == 1 else replace(tried, micro_batches=sizes)
             odd = not card.bf16 or card.kind == "mps" or "modified" in card.name
-            if odd or (adapter == "qlora" and not can_quantise(device)):
+            if odd or (adapter in QUANTISED and not can_quantise(device, adapter)):
                 continue
             way = smallest(tried)
             if way.fit == "comfortable":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from toolkit.planning.activations import Setting
+from toolkit.planning.additions import Additions
 from toolkit.planning.architecture import Shape
 from toolkit.planning.estimates import ADAPTER_BYTES, MemoryEstimate
 from toolkit.planning.moments import Moment, step_moments
@@ -32,10 +33,12 @@ def summed_estimate(
     dropout: float,
     masked: bool,
     device_kind: str,
+    trained_bytes: int,
+    added: Additions,
 ) -> MemoryEstimate:
     """The estimate, as `toolkit.planning.memory.estimate` takes it. `weights` are the bytes of the base and
     of its quantisation state, `optimizer_bytes` those per trained parameter, `foreach` whether the optimiser copies what
-    it updates."""
+    it updates, `trained_bytes` all that is trained in float32, `added` what the adapter's kind makes on top."""
     tokens = batch * length
     mask_bytes = 4 if device_kind == "cpu" else 1  # a CPU's dropout mask has the format of its input
     setting = Setting(
@@ -49,8 +52,7 @@ def summed_estimate(
         masked=masked,
         exact_math=device_kind == "cpu" and shape.latent is not None,
     )
-    trained = shape.adapter_parameters(rank, targets)
-    gradients = ADAPTER_BYTES * trained
+    trained, gradients = trained_bytes // ADAPTER_BYTES, trained_bytes
     peak = max(
         Moment(
             "optimiser step",
@@ -72,5 +74,6 @@ def summed_estimate(
         "logits_and_loss": peak.logits_and_loss,
         "working_buffers": peak.working_buffers + attention_mask + cast,  # `cast`: autocast's 16-bit adapter
     }
+    parts = {name: size + added.parts.get(name, 0) for name, size in parts.items()}
     parts = {name: size for name, size in parts.items() if size}
-    return MemoryEstimate(sum(parts.values()), peak.name, parts, "sums written by hand")
+    return MemoryEstimate(sum(parts.values()), peak.name, parts, "sums written by hand" + added.words)

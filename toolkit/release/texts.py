@@ -31,5 +31,6 @@ def text_problem(terms_id: str, content: bytes) -> str | None:
     if found.id == terms_id:
         changes = [f"{change.clause} {change.kind}" for change in found.changes]
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-        return f"is {terms_id} with changes ({', '.join(changes[:3])}{more})"
+        fields = "".join(f"; {difference.words}" for difference in found.fields.differences[:3])
+        return f"is {terms_id} with changes ({', '.join(changes[:3])}{more}{fields})"
     return f"is {found.id}, not {terms_id}" if found.id else f"is not the text of {terms_id}"

@@ -1,4 +1,4 @@
-"""LoRA on a base: the modules of the plan and no others, in float32 also over a 4-bit base."""
+"""Adapters on a base: the modules of the plan and no others, of the kind asked for, in float32 whatever lies beneath."""
 
 from __future__ import annotations
 
@@ -12,26 +12,35 @@ from toolkit.errors import TkError
 from toolkit.files.atomic import staged_folder, write_json
 from toolkit.training.expert_adapters import use_these_layers
 from toolkit.training.experts import use_these_experts
+from toolkit.training.initialisation import begin, peft_init, saved_beginning
+from toolkit.training.new_tokens import resize, rows_wanted, trained_rows
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from toolkit.training.encoding import Encoded
     from toolkit.training.settings import Settings
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 
-def add_adapter(model: PreTrainedModel, settings: Settings) -> PeftModel:
-    """Wrap `model` with a LoRA adapter, initialised from the seed.
+def add_adapter(
+    model: PreTrainedModel,
+    settings: Settings,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    rows: Encoded | None = None,
+) -> PeftModel:
+    """Wrap `model` with an adapter of the kind that `settings` say, initialised from the seed.
 
-    A target is the end of the path of a linear module; with a dot in it, it may also be of a fused parameter of a
+    `tokenizer` is needed for new tokens, which it and the model have already; the training `rows` for EVA. A target is the end of the path of a linear module; with a dot in it, it may also be of a fused parameter of a
     mixture of experts (`experts.down_proj`) or of its router (`mlp.gate`). Raises TkError when a target names nothing
     of the base, or when PEFT would put it on the routed experts instead of the module that bears the name.
     """
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import EvaConfig, LoraConfig, get_peft_model
 
     _check_targets(model, settings.targets)
     torch.manual_seed(settings.seed)
@@ -44,6 +53,11 @@ def add_adapter(model: PreTrainedModel, settings: Settings) -> PeftModel:
         target_parameters=list(parameters) or None,
         bias="none",
         task_type="CAUSAL_LM",
+        use_dora=settings.dora,
+        use_rslora=settings.rslora,
+        init_lora_weights=peft_init(settings),
+        trainable_token_indices=trained_rows(model, tokenizer, settings.new_tokens),
+        **({"eva_config": EvaConfig()} if settings.init == "eva" else {}),
     )
     _prepare(model, config)
     adapted = get_peft_model(model, config)
@@ -54,15 +68,17 @@ def add_adapter(model: PreTrainedModel, settings: Settings) -> PeftModel:
             where="adapter.target_modules",
             hint="write mlp.up_proj, shared_experts.up_proj or experts for what is meant",
         )
+    begin(adapted, settings, rows)
     to_float32(adapted)
     return adapted
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """`model`, quantised or not, with the adapter that `save_adapter` wrote to `folder`."""
+    """`model`, quantised or not, with the adapter that `save_adapter` wrote to `folder` and room for its new tokens."""
     from peft import LoraConfig, PeftModel
 
     config = LoraConfig.from_pretrained(str(folder))
+    resize(model, rows_wanted(config))
     _prepare(model, config)
     return PeftModel.from_pretrained(model, str(folder), config=config)
 
@@ -76,8 +92,10 @@ def _prepare(model: PreTrainedModel, config: LoraConfig) -> None:
 
 def to_float32(model: PeftModel) -> None:
     """Hold the adapter in float32: in bf16 small updates round away, and a resumed run differs from a straight one."""
+    import torch
+
     for parameter in model.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and parameter.dtype != torch.float32:  # shards do not survive an assignment
             parameter.data = parameter.data.float()
 
 
@@ -102,19 +120,39 @@ def counts(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(name.partition(".layers.")[2].partition(".")[2] for name in names))
 
 
-def save_adapter(
-    model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, base_id: str, revision: str | None
-) -> None:
-    """Write the adapter, its configuration and the tokenizer to `folder`, all or nothing.
+def load_weights(model: PeftModel, folder: Path) -> None:
+    """Give the adapter of `model` the weights that a checkpoint in `folder` has."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
 
-    The configuration names the base by its id, not by a path on this machine; PEFT's own model card is left out,
-    because the card of a release is made from the run record.
+    set_peft_model_state_dict(model, load_file(folder / WEIGHTS))
+
+
+def save_adapter(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    base_id: str,
+    revision: str | None,
+    whole: dict[str, Tensor] | None = None,
+) -> None:
+    """Write the adapter, its configuration and the tokenizer to `folder`, all or nothing. `whole` are its tensors by
+    their names in `model` where that holds only shards of them.
+
+    What is written fits the original base, also where the adapter began as a part of it (`saved_beginning`). The
+    configuration names the base by its id, not by a path on this machine; PEFT's own model card is left out, because the
+    card of a release is made from the run record.
     """
     config = model.peft_config["default"]
     config.base_model_name_or_path, config.revision = base_id, revision
-    with staged_folder(folder) as staging:
+    with staged_folder(folder) as staging, saved_beginning(model) as beginning:
         # With "auto", PEFT would ask the hub for the base's configuration to compare vocabularies.
-        model.save_pretrained(str(staging), save_embedding_layers=False)
+        model.save_pretrained(
+            str(staging),
+            save_embedding_layers=False,
+            state_dict=whole,
+            path_initial_model_for_weight_conversion=beginning,
+        )
         tokenizer.save_pretrained(str(staging))
         (staging / "README.md").unlink(missing_ok=True)
         written = json.loads((staging / CONFIG).read_text(encoding="utf-8"))
@@ -122,6 +160,13 @@ def save_adapter(
             written[name] = sorted(written[name]) if written.get(name) else written.get(name)
         write_json(staging / CONFIG, written)
         (staging / WEIGHTS).chmod((staging / CONFIG).stat().st_mode)  # safetensors makes it readable by the owner alone
+
+
+def saved_ranks(folder: Path) -> tuple[int, ...]:
+    """The ranks that occur in an adapter that `save_adapter` wrote, ascending."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    moved = config.get("rank_pattern") or {}
+    return tuple(sorted({*moved.values(), config["r"]} if moved else {config["r"]}))
 
 
 def _parameters(targets: Iterable[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import TkError
+from toolkit.training.distributed.team import current
 from toolkit.training.expert_weights import with_experts
 
 if TYPE_CHECKING:
@@ -39,12 +40,16 @@ def load_base(
     dtype: str,
     device: str,
     quantise: bool = False,
+    bits: int | None = 4,
     attention: str = "sdpa",
     trust_remote_code: bool = False,
+    to_shard: bool = False,
 ) -> PreTrainedModel:
-    """The base model, frozen weights in `dtype`; in NF4 with double quantisation, routed experts too, when `quantise`.
+    """The base model, frozen weights in `dtype`. When `quantise`, in NF4 with double quantisation, routed experts too;
+    with `bits` 8 in int8, routed experts left as they are.
 
-    `device` is a torch device type. Raises TkError when the folder has no safetensors, needs remote code that the
+    `device` is a torch device type. `to_shard` leaves the weights in main memory, each quantised on the device, and
+    stores 4-bit values as `dtype`, which FSDP2 cuts. Raises TkError when the folder has no safetensors, needs remote code that the
     recipe does not allow, or names an architecture that transformers does not know.
     """
     import torch
@@ -55,11 +60,14 @@ def load_base(
             "holds no safetensors weights; other weight files can run code and are not loaded", where=str(folder)
         )
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
-    if quantise:
-        wanted = four_bit(compute_dtype(dtype, device))
-        options["quantization_config"] = wanted if _is_stored_quantised(folder) else with_experts(wanted)
-    if device != "cpu":
-        options["device_map"] = {"": 0 if device in ("cuda", "npu") else device}
+    if quantise and bits == 8:
+        options["quantization_config"] = eight_bit()
+    elif quantise:
+        wanted = four_bit(compute_dtype(dtype, device), storage=dtype if to_shard else "uint8")
+        through = device if to_shard else None
+        options["quantization_config"] = wanted if _is_stored_quantised(folder) else with_experts(wanted, through)
+    if device != "cpu" and not to_shard:
+        options["device_map"] = {"": current().local if device in ("cuda", "npu") else device}
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=trust_remote_code, local_files_only=True, **options
@@ -70,7 +78,7 @@ def load_base(
         ) from error
     model.config.use_cache = False
     if quantise and device == "cpu":
-        _keep_four_bits_as_they_are(model)
+        (_keep_eight_bits_as_they_are if bits == 8 else _keep_four_bits_as_they_are)(model)
     return model
 
 
@@ -89,8 +97,11 @@ def compute_dtype(dtype: str, device: str) -> str:
     return "bfloat16" if dtype == "bfloat16" and torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
-def four_bit(compute: str) -> Any:
-    """The 4-bit NormalFloat quantisation of QLoRA (https://arxiv.org/abs/2305.14314), constants quantised too."""
+def four_bit(compute: str, storage: str = "uint8") -> Any:
+    """The 4-bit NormalFloat quantisation of QLoRA (https://arxiv.org/abs/2305.14314), constants quantised too.
+
+    `compute` is the format that is multiplied in, `storage` the one that the packed values pretend to have.
+    """
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -99,7 +110,15 @@ def four_bit(compute: str) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, compute),
+        bnb_4bit_quant_storage=getattr(torch, storage),
     )
+
+
+def eight_bit() -> Any:
+    """LLM.int8() (https://arxiv.org/abs/2208.07339): int8 rows, columns of outlying activations in 16 bits."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_8bit=True)
 
 
 def _keep_four_bits_as_they_are(model: PreTrainedModel) -> None:
@@ -113,6 +132,20 @@ def _keep_four_bits_as_they_are(model: PreTrainedModel) -> None:
     for module in model.modules():
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
+
+
+def _keep_eight_bits_as_they_are(model: PreTrainedModel) -> None:
+    """Let the scales of int8 weights stay where bitsandbytes (0.50.2, nn/modules.py, `Linear8bitLt`) puts them first.
+
+    On a CPU, PEFT (0.21.2, utils/integrations.py, `dequantize_module_weight`, which DoRA calls at every step) makes the
+    weight anew without its scales, whereupon the next forward pass takes these missing ones for its own.
+    """
+    from bitsandbytes.nn import Linear8bitLt
+
+    for module in model.modules():
+        if isinstance(module, Linear8bitLt):
+            module.init_8bit_state()
+            module.init_8bit_state = lambda: None
 
 
 def align_tokens(

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from toolkit.errors import TkError
+from toolkit.training.distributed.team import current
 
 _LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "huggingface_hub", "py.warnings")
 _RECORDED = (
@@ -32,11 +33,13 @@ def prepare(gpu: str | None = None) -> None:
 
     `gpu` is the one the run was planned for, as CUDA_VISIBLE_DEVICES names it: nothing else may be in sight, or
     Trainer would split each batch over all of them.
-    Raises TkError under a launcher of several processes, which is not supported: it would train the same rows twice.
+    Raises TkError under a launcher of several processes that is not `tk finetune`'s own: it would train the same rows
+    twice.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and current().size == 1:
         raise TkError(
-            "several processes were launched; tk trains in one", hint="start it without torchrun or accelerate launch"
+            "several processes were launched, and none of them by tk",
+            hint="start it without torchrun or accelerate launch: tk finetune RECIPE --gpus N",
         )
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"

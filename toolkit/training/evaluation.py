@@ -84,7 +84,7 @@ def score(
     was_training = model.training
     model.eval()
     total = encoded.rows + len(questions)
-    with torch.inference_mode():
+    with torch.no_grad():  # not `inference_mode`: FSDP2 keeps what it gathers here for training
         loss = _mean_loss(model, encoded, tokenizer.pad_token_id, lambda done: report(done, total))
         answers = _answers(
             model, tokenizer, questions, stops, max_new_tokens, lambda done: report(encoded.rows + done, total)
@@ -97,7 +97,10 @@ def score(
 def answer(
     model: Any, prompts: Sequence[Sequence[int]], stops: Sequence[int], pad: int, max_new_tokens: int, **options: Any
 ) -> list[list[int]]:
-    """Greedy continuations of prompts (token ids), padded on the left, without the prompts and what follows the end."""
+    """Continuations of prompts (token ids), padded on the left, without the prompts and what follows the end.
+
+    Greedy, unless `options` for `generate` say otherwise.
+    """
     import torch
 
     longest = max(map(len, prompts))
@@ -106,12 +109,11 @@ def answer(
     written = model.generate(
         input_ids=ids,
         attention_mask=mask,
-        do_sample=False,
         max_new_tokens=max_new_tokens,
         eos_token_id=list(stops),
         pad_token_id=pad,
         use_cache=True,
-        **options,
+        **{"do_sample": False, **options},
     )
     ends = set(stops)
     answers = []

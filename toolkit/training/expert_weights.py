@@ -14,18 +14,21 @@ if TYPE_CHECKING:
 _METHOD = "bitsandbytes_and_experts"
 
 
-def with_experts(config: BitsAndBytesConfig) -> BitsAndBytesConfig:
+def with_experts(config: BitsAndBytesConfig, through: str | None = None) -> BitsAndBytesConfig:
     """A configuration for `from_pretrained` that quantises what `config` does and the fused experts in the same way.
 
     Each fused parameter is quantised as soon as it is read (transformers' own hook for quantisation while loading), so
     that beside the 4-bit weights one layer's experts are held in 16 bits. The model that comes of it is for training:
-    `save_pretrained` refuses it, `dequantize()` gives the 16-bit model back.
+    `save_pretrained` refuses it, `dequantize()` gives the 16-bit model back. Values are quantised where they are read
+    to, or on the device `through` and then brought back to main memory.
     """
     return _register()(
+        through=through,
         load_in_4bit=True,
         bnb_4bit_quant_type=config.bnb_4bit_quant_type,
         bnb_4bit_use_double_quant=config.bnb_4bit_use_double_quant,
         bnb_4bit_compute_dtype=config.bnb_4bit_compute_dtype,
+        bnb_4bit_quant_storage=config.bnb_4bit_quant_storage,
     )
 
 
@@ -57,8 +60,9 @@ def _register() -> Any:
 
     @register_quantization_config(_METHOD)
     class Config(BitsAndBytesConfig):  # type: ignore[misc]  # transformers is not followed
-        def __init__(self, **settings: Any) -> None:
+        def __init__(self, through: str | None = None, **settings: Any) -> None:
             super().__init__(**settings)
+            self.through = through
             self.quant_method = _METHOD  # by this, transformers finds the quantiser below
 
     def fused(model: PreTrainedModel, name: str) -> bool:
@@ -70,10 +74,12 @@ def _register() -> Any:
             config, result = self.hf_quantizer.quantization_config, {}
             for name, value in input_dict.items():
                 value = value[0] if isinstance(value, list) else value
+                value = value.to(config.through) if config.through else value
                 if fused(model, name):
-                    result[name] = quantise(value, config)
+                    made = {name: quantise(value, config)}
                 else:
-                    result |= super().convert({name: value}, model=model, **rest)
+                    made = super().convert({name: value}, model=model, **rest)
+                result |= {name: part.to("cpu") for name, part in made.items()} if config.through else made
             return result
 
     @register_quantizer(_METHOD)

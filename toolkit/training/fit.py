@@ -11,9 +11,12 @@ from typing import Any
 from toolkit.errors import TkError
 from toolkit.training.adapters import to_float32
 from toolkit.training.callbacks import Curve, keep_until, watch
+from toolkit.training.distributed.team import current
+from toolkit.training.distributed.trainer import take_part
+from toolkit.training.optimizers import lora_plus
 from toolkit.training.progress import Progress
 from toolkit.training.settings import Settings
-from toolkit.training.stopping import Stopped, StopRequest
+from toolkit.training.stopping import Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,18 @@ def fit(
     import torch
     from transformers import PrinterCallback
 
-    stop = StopRequest()
-    kept = Curve(run / "metrics.jsonl")
+    team = current()
+    stop = team.stop_request()
+    kept = Curve(team.own(run) / "metrics.jsonl")
     trainer.remove_callback(PrinterCallback)
+    take_part(trainer, team, stop)
     trainer.add_callback(watch(kept, progress, stop, curve or {}))
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
+    if settings.lora_plus_ratio is not None:
+        trainer.optimizer = lora_plus(trainer, settings)
     begun = time.monotonic()
     step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    keep_until(run / "metrics.jsonl", step)
+    keep_until(kept.path, step)
     try:
         with stop:
             result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

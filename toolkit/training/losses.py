@@ -39,19 +39,39 @@ def next_token_losses(model: Any, inputs: Mapping[str, Tensor], labels: Tensor) 
         logits = model(**inputs, use_cache=False).logits[:, :-1]
         return cross_entropy(logits[counted].float(), targets[counted], reduction="none")
     hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1]
-    return _tiled_loss().apply(hidden[counted], causal.get_output_embeddings().weight, targets[counted])
+    return _tiled_loss().apply(hidden[counted], *head_of(causal), targets[counted])
+
+
+def head_of(causal: Any) -> tuple[Tensor, Tensor | None, list[int]]:
+    """The head's matrix (vocabulary, hidden), and the rows of it that are trained: their values and numbers, if any.
+
+    Rows of new tokens live beside the matrix (PEFT's `TrainableTokensLayer`), and the matrix is given with them in it.
+    """
+    head = causal.get_output_embeddings()
+    layer = trained_rows_of(head)
+    if layer is None:
+        return head.weight, None, []
+    (name,) = layer.active_adapters
+    return head.weight.detach(), layer.trainable_tokens_delta[name], layer.token_indices[name]
+
+
+def trained_rows_of(head: Any) -> Any:
+    """PEFT's layer of a head whose rows for new tokens are trained and switched on; None for any other."""
+    layer = getattr(head, "token_adapter", None)
+    return None if layer is None or layer.disable_adapters or not layer.active_adapters else layer
 
 
 def has_plain_head(causal: Any) -> bool:
-    """Whether logits are nothing but hidden states times a head that gets no gradient."""
+    """Whether logits are nothing but hidden states times a head that gets no gradient, rows of new tokens apart."""
     import torch
 
     head = causal.get_output_embeddings()
     config = causal.config.get_text_config()
     extras = any(getattr(config, name, None) not in (None, 1.0) for name in _HEAD_EXTRAS)
-    if head is None or getattr(head, "bias", None) is not None or extras:
+    if head is None or getattr(getattr(head, "original_module", head), "bias", None) is not None or extras:
         return False
-    return not (head.weight.requires_grad and torch.is_grad_enabled())
+    trained = trained_rows_of(head) is None and head.weight.requires_grad
+    return not (trained and torch.is_grad_enabled())
 
 
 @cache
@@ -61,9 +81,15 @@ def _tiled_loss() -> Any:
 
     class TiledLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed
         @staticmethod
-        def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+        def forward(
+            ctx: Any, hidden: Tensor, head: Tensor, rows: Tensor | None, numbers: list[int], targets: Tensor
+        ) -> Tensor:
             losses = hidden.new_empty(len(targets), dtype=torch.float32)
             gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+            # That of the rows needs each token's share of the gradient that comes from above: kept by token.
+            shares = (
+                hidden.new_empty(len(targets), len(numbers), dtype=torch.float32) if ctx.needs_input_grad[2] else None
+            )
             tile = max(1, TILE_VALUES // head.shape[0])
             for begin in range(0, len(targets), tile):
                 part = slice(begin, begin + tile)
@@ -75,12 +101,19 @@ def _tiled_loss() -> Any:
                     likelihoods = logits.sub_(normaliser[:, None]).exp_()
                     likelihoods.scatter_add_(1, wanted, likelihoods.new_full(wanted.shape, -1.0))
                     gradient[part] = (likelihoods.to(head.dtype) @ head).to(gradient.dtype)
-            ctx.save_for_backward(gradient)
+                    if shares is not None:
+                        shares[part] = likelihoods[:, numbers]
+            ctx.save_for_backward(gradient, shares, hidden if shares is not None else None)
+            ctx.rows_dtype = None if rows is None else rows.dtype
             return losses
 
         @staticmethod
-        def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, None, None]:
-            (gradient,) = ctx.saved_tensors
-            return (None if gradient is None else gradient * upstream[:, None].to(gradient.dtype)), None, None
+        def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
+            gradient, shares, hidden = ctx.saved_tensors
+            of_rows = None
+            if shares is not None:
+                of_rows = ((shares * upstream[:, None]).T @ hidden.float()).to(ctx.rows_dtype)
+            of_hidden = None if gradient is None else gradient * upstream[:, None].to(gradient.dtype)
+            return of_hidden, None, of_rows, None, None
 
     return TiledLoss

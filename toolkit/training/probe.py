@@ -58,11 +58,12 @@ def probe(recipe: Recipe, plan: Plan, snapshot: Snapshot) -> Measured:
     settings = replace(settings_of(recipe, plan.choices, plan.device.kind), max_steps=_STEPS)
     folder = snapshot.local_folder()
     with tempfile.TemporaryDirectory() as place, environment.quiet_libraries(Path(place) / "log.txt"):
-        from toolkit.training import adapters, base, masks
+        from toolkit.training import adapters, base, masks, new_tokens
         from toolkit.training.encoding import Encoded
         from toolkit.training.methods import sft
 
         tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
+        new_tokens.extend(tokenizer, settings.new_tokens, recipe.path)
         masks.ensure_template(tokenizer)
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
@@ -70,16 +71,19 @@ def probe(recipe: Recipe, plan: Plan, snapshot: Snapshot) -> Measured:
             folder,
             dtype=settings.dtype,
             device=settings.device_type,
-            quantise=settings.adapter == "qlora",
+            quantise=settings.bits is not None,
+            bits=settings.bits,
             attention=settings.attention,
             trust_remote_code=settings.trust_remote_code,
         )
         base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
-        adapted = adapters.add_adapter(model, settings)
+        new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
         rows = _random_rows(
             recipe.train.batch_size * _STEPS, settings.max_length, model.config.get_text_config().vocab_size
         )
         data = Encoded(rows, [list(row) for row in rows])
+        # How an adapter begins changes no size, and random rows would give EVA nothing to find.
+        adapted = adapters.add_adapter(model, replace(settings, init="default"), tokenizer)
         ends: list[float] = []
 
         def note(event: Event) -> None:

@@ -31,6 +31,7 @@ class Facts:
     licenses: Sequence[Mapping[str, str]]
     adapter_files: Mapping[str, FileDigest]
     adapted_modules: Sequence[str]
+    saved_ranks: Sequence[int]
     trainable_parameters: int
     peak_memory_bytes: int
     baseline_memory_bytes: int
@@ -94,7 +95,14 @@ def build_record(
         "adapter": {
             "type": settings.adapter,
             "rank": settings.rank,
+            "saved_rank": max(facts.saved_ranks),  # twice the rank where the adapter began as a part of the base
+            "ranks": {"least": min(facts.saved_ranks), "most": max(facts.saved_ranks)},
             "alpha": settings.alpha,
+            "dora": settings.dora,
+            "rslora": settings.rslora,
+            "init": settings.init,
+            "lora_plus_ratio": settings.lora_plus_ratio,
+            "new_tokens": list(settings.new_tokens),
             "target_modules": list(settings.targets),
             "adapted_modules": len(facts.adapted_modules),
             "trainable_parameters": facts.trainable_parameters,

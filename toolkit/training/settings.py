@@ -12,9 +12,9 @@ from toolkit.planning.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every number that training depends on. `accumulation` × `micro_batch_size` examples make an optimiser step."""
+    """Every number that training depends on. `accumulation` × `micro_batch_size` examples of each process make an optimiser step."""
 
-    adapter: str  # lora | qlora
+    adapter: str  # lora | lora-8bit | qlora
     targets: tuple[str, ...]
     rank: int
     alpha: int
@@ -40,11 +40,27 @@ class Settings:
     preference: PreferenceSettings = field(default_factory=PreferenceSettings)
     grpo: GrpoSettings = field(default_factory=GrpoSettings)
     recipe: str = ""  # its file, which names of reward functions are relative to
+    sharding: str = "none"  # none | ddp | fsdp2
+    dora: bool = False
+    rslora: bool = False
+    init: str = "default"  # or what PEFT's `init_lora_weights` says
+    lora_plus_ratio: float | None = None
+    new_tokens: tuple[str, ...] = ()
+
+    @property
+    def bits(self) -> int | None:
+        """Bits that a matrix of the base is quantised to; None where it stays as it is."""
+        return bits_of_adapter(self.adapter)
 
     @property
     def device_type(self) -> str:
         """The device as torch calls it; ROCm builds answer to `cuda`."""
         return "cuda" if self.device == "rocm" else self.device
+
+
+def bits_of_adapter(kind: str) -> int | None:
+    """Bits that the matrices of the base have under a kind of adapter; None where they stay as they are."""
+    return {"lora-8bit": 8, "qlora": 4}.get(kind)
 
 
 def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Settings:
@@ -78,4 +94,10 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         preference=replace(recipe.preference, beta=value.get("beta"), loss=value.get("preference_loss")),
         grpo=recipe.grpo,
         recipe=recipe.path,
+        sharding=str(value["sharding"]),
+        dora=recipe.adapter.dora,
+        rslora=recipe.adapter.rslora,
+        init=recipe.adapter.init,
+        lora_plus_ratio=recipe.adapter.lora_plus_ratio,
+        new_tokens=recipe.adapter.new_tokens,
     )

@@ -75,12 +75,19 @@ def _differences(record: Any, settings: Settings, base: Mapping[str, FileDigest]
     other = sorted(name for name in known if name.endswith((".safetensors", ".json")) and here.get(name) != known[name])
     if other:
         yield f"was trained on another base: {', '.join(other[:3])} differ"
+    if at(record, "adapter.saved_rank") not in (None, at(record, "adapter.rank")):
+        yield "began as a part of its base's matrices, and such an adapter cannot be trained on"
+        return
     for name, value in (
         ("rank", settings.rank),
         ("alpha", settings.alpha),
+        ("dora", settings.dora),
+        ("rslora", settings.rslora),
         ("target_modules", sorted(settings.targets)),
+        ("new_tokens", sorted(settings.new_tokens)),
     ):
-        had = at(record, f"adapter.{name}")
+        if (had := at(record, f"adapter.{name}")) is None:
+            continue  # a record from before there was such a setting
         had = sorted(map(str, had)) if isinstance(had, list) else had
         if had != value:
             said = f"[{', '.join(had)}]" if isinstance(had, list) else had

@@ -18,11 +18,13 @@ from toolkit.errors import TkError, UsageError
 from toolkit.files.atomic import write_text
 from toolkit.files.shipped import shipped
 from toolkit.licensing.recognition.exact import plain_digest
+from toolkit.licensing.recognition.fields import extract
 from toolkit.licensing.recognition.outline import Outline, outline
 from toolkit.licensing.recognition.prints import (
     FORMAT,
     LOOSE,
     Fingerprint,
+    RefField,
     RefMark,
     codes_of,
     digest,
@@ -67,6 +69,10 @@ def fingerprint(identifier: str, text: str) -> Fingerprint:
         tuple(piece.clause for piece in found.sentences),
         _parts(identifier, reading, found),
         tuple(_marks(reading, found)),
+        tuple(
+            RefField(field.kind, field.value, field.sentence, field.first, field.last)
+            for field in extract(reading, found)
+        ),
     )
 
 

@@ -33,7 +33,8 @@ class Difference(NamedTuple):
 
 class Comparison(NamedTuple):
     """`first` … `last`: the words of the text that are this licence. `matched`, `ours`: words found of those it has.
-    `titles`: lines of its title that the text has word for word, less those that it has otherwise."""
+    `titles`: lines of its title that the text has word for word, less those that it has otherwise. `blocks`: which words
+    of the licence are which of the text."""
 
     id: str
     first: int
@@ -42,6 +43,7 @@ class Comparison(NamedTuple):
     ours: int
     differences: tuple[Difference, ...]
     titles: int = 0
+    blocks: tuple[Block, ...] = ()
 
     @property
     def score(self) -> float:
@@ -66,7 +68,8 @@ def compare(known: Fingerprint, reading: Reading, codes: bytes, first: int, last
     theirs = codes[first:last]
     starts = frozenset((0, *known.ends))
     blocks = on_boundaries(align(known.codes, theirs), known.codes, theirs, starts)
-    return _Comparing(known, reading, first, blocks).result()
+    shifted = tuple(block._replace(theirs=block.theirs + first) for block in blocks)
+    return _Comparing(known, reading, first, blocks).result()._replace(blocks=shifted)
 
 
 class _Comparing:

@@ -20,7 +20,7 @@ from zlib import crc32
 
 from toolkit.errors import TkError
 
-FORMAT = 1
+FORMAT = 2
 SHINGLE = 4  # words in a row that a sketch samples
 _SAMPLE = 7  # one shingle in eight is kept
 _FEWEST = 24  # and at least so many of a short text
@@ -38,6 +38,17 @@ class RefMark(NamedTuple):
     sentence: int
 
 
+class RefField(NamedTuple):
+    """A field of the original: its kind, its value in canonical form, its sentence, its words. A sentence of -1 is a
+    copyright line, whose words are not counted."""
+
+    kind: str
+    value: str
+    sentence: int
+    first: int
+    last: int
+
+
 class Fingerprint(NamedTuple):
     """One licence text. Sentence i is words `ends[i - 1]` up to `ends[i]` and letters `letters[i - 1]` up to
     `letters[i]`. `parts[i]` is "" for what must be there, `loose`, or the name of a block that may be missing whole."""
@@ -50,6 +61,7 @@ class Fingerprint(NamedTuple):
     clauses: tuple[str, ...]
     parts: tuple[str, ...]
     marks: tuple[RefMark, ...]
+    fields: tuple[RefField, ...] = ()
 
     def start(self, sentence: int) -> int:
         return self.ends[sentence - 1] if sentence else 0
@@ -187,7 +199,28 @@ def encoded(found: Fingerprint) -> dict[str, object]:
             f"{mark.offset}:{mark.value}:{mark.sentence}{'o' if mark.optional else ''}{'b' if mark.bare else ''}"
             for mark in found.marks
         ),
+        "fields": _encoded_fields(found.fields),
     }
+
+
+def _encoded_fields(fields: tuple[RefField, ...]) -> dict[str, dict[str, str]]:
+    """The places of each value of each kind, as `first:last:sentence`."""
+    kinds: dict[str, dict[str, str]] = {}
+    for field in fields:
+        values = kinds.setdefault(field.kind, {})
+        place = f"{field.first}:{field.last}:{field.sentence}"
+        values[field.value] = f"{values[field.value]} {place}" if field.value in values else place
+    return kinds
+
+
+def _decoded_fields(raw: dict[str, dict[str, str]]) -> tuple[RefField, ...]:
+    fields = []
+    for kind, values in raw.items():
+        for value, stands in values.items():
+            for place in stands.split():
+                first, last, sentence = (int(number) for number in place.split(":"))
+                fields.append(RefField(kind, value, sentence, first, last))
+    return tuple(fields)
 
 
 def decoded(identifier: str, raw: dict[str, Any]) -> Fingerprint:
@@ -208,4 +241,5 @@ def decoded(identifier: str, raw: dict[str, Any]) -> Fingerprint:
         tuple(clauses[number] for number in numbers),
         tuple(parts.get(str(number), "") for number in range(len(numbers))),
         tuple(marks),
+        _decoded_fields(raw["fields"]),
     )

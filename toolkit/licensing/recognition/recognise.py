@@ -13,9 +13,19 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from toolkit.licensing.recognition.compare import Comparison, compare, is_notice_of, wrong_marks
+from toolkit.licensing.recognition.field_report import (
+    FieldReport,
+    Sibling,
+    field_differences,
+    field_values,
+    other_holder,
+    own_fields,
+    unknown_fields,
+)
 from toolkit.licensing.recognition.prints import LOOSE, Fingerprint, Fingerprints, Whole, codes_of
 from toolkit.licensing.recognition.reading import SOFT_BREAK, TELLING, Reading, read
 from toolkit.licensing.recognition.search import Place, places
+from toolkit.licensing.recognition.values import dates
 
 NEAREST = 0.65  # below this similarity a text is no copy of a licence: see docs/recognition.md for the measurement
 _COMPARED = 12  # places that are compared in full before the best is taken
@@ -62,7 +72,8 @@ class Match(NamedTuple):
 
 class Recognition(NamedTuple):
     """What a text is. `id` is None when it is no licence known here; `matches` are all licences found, the chief one
-    first; `surrounding` the line ranges of other text, when the licence was looked for inside something else."""
+    first; `surrounding` the line ranges of other text, when the licence was looked for inside something else; `fields`
+    what a template leaves open, and how it is filled in here."""
 
     id: str | None
     similarity: float
@@ -72,6 +83,7 @@ class Recognition(NamedTuple):
     matches: tuple[Match, ...]
     surrounding: tuple[tuple[int, int], ...] = ()
     copyrights: tuple[str, ...] = ()
+    fields: FieldReport = FieldReport()
 
 
 def recognise(text: str, prints: Fingerprints, *, embedded: bool = False) -> Recognition:
@@ -79,13 +91,15 @@ def recognise(text: str, prints: Fingerprints, *, embedded: bool = False) -> Rec
     words around it are not held against it."""
     reading = read(text)
     if match := _unmodified(reading, prints):
-        return Recognition(match.id, 1.0, False, (), (), (match,), (), tuple(reading.copyrights))
+        own = FieldReport(own_fields(prints.get(match.id)))
+        return Recognition(match.id, 1.0, False, (), (), (match,), (), tuple(reading.copyrights), own)
     found, seen = _found(reading, prints)
     copyrights = tuple(reading.copyrights)
     others = {one.id: one.similarity for one in seen}
     if not found:
         near = tuple(sorted((Other(*one) for one in others.items() if one[1] >= 0.1), key=_nearest))[:_OTHERS]
-        return Recognition(None, near[0].similarity if near else 0.0, False, near, (), (), (), copyrights)
+        fields = FieldReport(unknown_fields(reading))
+        return Recognition(None, near[0].similarity if near else 0.0, False, near, (), (), (), copyrights, fields)
     chief = max(found, key=lambda one: one.matched)
     rest = [one for one in found if one is not chief]
     changes = list(_changes(chief, reading, prints, ""))
@@ -98,6 +112,9 @@ def recognise(text: str, prints: Fingerprints, *, embedded: bool = False) -> Rec
     else:
         for low, high in outside:
             changes += _added(low, high, chief, reading, prints.get(chief.id))
+    known = prints.get(chief.id)
+    if other := other_holder(known, reading):
+        changes.append(Change("altered", other.clause, str(other.value), other.line))
     changes.sort(key=lambda change: change.line)
     matches = tuple(
         Match(one.id, one.similarity, bool(one.differences), reading.line(one.first), reading.line(one.last - 1),
@@ -111,9 +128,29 @@ def recognise(text: str, prints: Fingerprints, *, embedded: bool = False) -> Rec
     if changes and similarity == 1.0:
         added = sum(len(change.text.split()) for change in changes if change.kind == "added")
         similarity = round(min(0.9999, 2 * chief.matched / (2 * chief.matched + added)), 4)
-    return Recognition(
-        chief.id, similarity, bool(changes), near[:_OTHERS], tuple(changes), matches, surrounding, copyrights
+    differences = field_differences(known, chief, reading, () if embedded else tuple(outside))
+    fields = FieldReport(
+        field_values(known, differences),
+        differences,
+        _siblings(near[:_OTHERS], seen, reading, prints) if changes else (),
     )
+    return Recognition(
+        chief.id, similarity, bool(changes), near[:_OTHERS], tuple(changes), matches, surrounding, copyrights, fields
+    )
+
+
+def _siblings(
+    near: tuple[Other, ...], seen: list[Comparison], reading: Reading, prints: Fingerprints
+) -> tuple[Sibling, ...]:
+    """How the fields of a text differ from those of each licence that is near; the one that it differs least from
+    first."""
+    compared = {one.id: one for one in seen}
+    siblings = [
+        Sibling(other.id, field_differences(prints.get(other.id), compared[other.id], reading))
+        for other in near
+        if other.id in compared and prints.get(other.id).fields
+    ]
+    return tuple(sorted(siblings, key=lambda sibling: len(sibling.differences)))
 
 
 def recognise_all(text: str, prints: Fingerprints) -> list[Match]:
@@ -142,8 +179,8 @@ def _unmodified(reading: Reading, prints: Fingerprints) -> Match | None:
         offset = reading.offsets[start]
         for whole in prints.wholes(reading.letters[offset:]):
             known = prints.get(whole.id)
-            if not _marks_fit(known, reading, whole, offset):
-                doubtful = True  # the words are the licence's and the numbers are not
+            if not _marks_fit(known, reading, whole, offset) or other_holder(known, reading):
+                doubtful = True  # the words are the licence's, and the numbers or the holder are not
             elif not doubtful and all(
                 _harmless(low, high, reading, known, at_head=True) for low, high in _lines(0, start, reading)
             ):
@@ -290,6 +327,12 @@ def _lines(low: int, high: int, reading: Reading) -> list[tuple[int, int]]:
     return list(pairwise([*cuts, high])) if low < high else []
 
 
+def _dated_alike(line: str, known: Fingerprint) -> bool:
+    """Whether the dates in a line are the licence's, where it has any; a month alone may be that of a day."""
+    ours = [field.value for field in known.fields if field.kind == "date"]
+    return not ours or all(any(value.startswith(date) for value in ours) for date, _, _ in dates(line))
+
+
 def _harmless(low: int, high: int, reading: Reading, known: Fingerprint, *, at_head: bool) -> bool:
     """Whether a line beside the licence says nothing about rights: a title, a date, a copyright notice, an attribution
     notice, a page number, a bare address."""
@@ -318,6 +361,8 @@ def _harmless(low: int, high: int, reading: Reading, known: Fingerprint, *, at_h
     numbers = {mark.value for mark in known.marks if mark.sentence in headings}
     if numbers and not {mark.value for mark in reading.marks_between(low, high) if mark.value.isdecimal()} <= numbers:
         return False  # another version, another date
+    if not _dated_alike(line, known):
+        return False
     titles = {code for number in headings for code in known.codes[known.start(number) : known.ends[number]]}
     return all(
         word in _TITLE_WORDS or word in named or (at_head and code in titles)

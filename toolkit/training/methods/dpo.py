@@ -86,7 +86,7 @@ def train(
             data_collator=PairCollator(pad),
         )
     trainer.precompute_ref_logps = True  # they are: TRL would keep them in a cache of its own, by a digest of the base
-    if settings.device_type != "cuda":
+    if settings.device_type != "cuda" or settings.new_tokens:
         use_tiled_head(model)
     trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, curve=CURVE)
     return replace(trained, forward_tokens=data.tokens)

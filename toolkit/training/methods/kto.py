@@ -105,7 +105,7 @@ def train(
             data_collator=JudgedCollator(pad),
         )
     trainer.precompute_ref_logps = True  # as in `dpo`
-    if settings.device_type != "cuda":
+    if settings.device_type != "cuda" or settings.new_tokens:
         use_tiled_head(model)
     trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, curve=CURVE)
     once = answers.tokens + crossed.tokens

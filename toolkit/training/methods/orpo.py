@@ -59,7 +59,7 @@ def train(
             data_collator=PairCollator(tokenizer.pad_token_id),
         )
     add_fused_lm_head(model.get_base_model())
-    if settings.device_type != "cuda":
+    if settings.device_type != "cuda" or settings.new_tokens:
         use_tiled_head(model)
     return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, curve=CURVE)
 

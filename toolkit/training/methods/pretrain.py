@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.training.arguments import training_arguments
-from toolkit.training.batches import bins
+from toolkit.training.batches import bins, pad_right
 from toolkit.training.encoding import IGNORED, Encoded, tokenise_texts
 from toolkit.training.fit import Trained, fit
 from toolkit.training.methods.sft import score, trainer_class
@@ -73,12 +73,17 @@ def train(
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
         remove_unused_columns=False,
     )
-    pieces = [[data.input_ids[index] for index in row] for row in filled]
+    rows = {
+        "input_ids": [[token for index in row for token in data.input_ids[index]] for row in filled],
+        # The first token of a piece has no predecessor of its own.
+        "labels": [[label for index in row for label in [IGNORED, *data.labels[index][1:]]] for row in filled],
+        "lengths": [[len(data.input_ids[index]) for index in row] for row in filled],
+    }
     with adapter_kept(model):
-        trainer = trainer_class(settings.device_type)(
+        trainer = trainer_class(settings)(
             model=model,
             args=args,
-            train_dataset=Dataset.from_dict({"pieces": pieces, "input_ids": [row[0] for row in pieces]}),
+            train_dataset=Dataset.from_dict(rows),
             processing_class=tokenizer,
             data_collator=FilledCollator(tokenizer.pad_token_id),
         )
@@ -104,12 +109,13 @@ class FilledCollator:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         import torch
 
-        longest = max(sum(map(len, row["pieces"])) for row in rows)
-        ids, labels, positions = [], [], []
+        longest = max(len(row["input_ids"]) for row in rows)
+        positions = []
         for row in rows:
-            gap = longest - sum(map(len, row["pieces"]))
-            ids.append([token for piece in row["pieces"] for token in piece] + [self._pad] * gap)
-            # The first token of a piece has no predecessor of its own.
-            labels.append([label for piece in row["pieces"] for label in [IGNORED, *piece[1:]]] + [IGNORED] * gap)
-            positions.append([place for piece in row["pieces"] for place in range(len(piece))] + [*range(gap)])
-        return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels), "position_ids": torch.tensor(positions)}
+            lengths = (*row.get("lengths", [len(row["input_ids"])]), longest - len(row["input_ids"]))
+            positions.append([place for length in lengths for place in range(length)])
+        return {
+            "input_ids": pad_right([row["input_ids"] for row in rows], self._pad),
+            "labels": pad_right([row["labels"] for row in rows], IGNORED),
+            "position_ids": torch.tensor(positions),
+        }

@@ -77,18 +77,19 @@ def train(
     )
     collator = (PackedCollator if settings.packing else PaddedCollator)(tokenizer.pad_token_id)
     with adapter_kept(model):
-        trainer = trainer_class(settings.device_type)(
+        trainer = trainer_class(settings)(
             model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
         )
     return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
 
 
-def trainer_class(device_type: str) -> Any:
-    """TRL's trainer with our loss where TRL's has no Triton kernel to run on."""
+def trainer_class(settings: Settings) -> Any:
+    """TRL's trainer with our loss where TRL's has no Triton kernel to run on, or would not find the head: PEFT hides it
+    behind trained rows of new tokens (trl 1.16 asks for `lm_head.bias`)."""
     from trl import SFTTrainer
 
     Trainer = bare(SFTTrainer)
-    if device_type == "cuda":
+    if settings.device_type == "cuda" and not settings.new_tokens:
         return Trainer
 
     class TiledTrainer(Trainer):  # type: ignore[misc,valid-type]  # trl is not followed
@@ -98,6 +99,8 @@ def trainer_class(device_type: str) -> Any:
             losses = next_token_losses(
                 model, {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
             )
-            return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
+            # Of several processes each divides by the tokens of all, and their gradients are averaged.
+            total = losses.sum() * self.accelerator.num_processes
+            return total / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))
 
     return TiledTrainer

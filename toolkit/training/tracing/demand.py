@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from toolkit.planning.adapter_kind import PLAIN, AdapterKind
 from toolkit.training.settings import Settings
 
 
@@ -20,6 +21,8 @@ def settings_for(
     accumulation: int = 1,
     dropout: float = 0.0,
     device_kind: str = "cuda",
+    kind: AdapterKind = PLAIN,
+    init: str = "default",
     **others: object,
 ) -> Settings:
     """Settings whose step has this size; what no size depends on has any value. `others` concern the trace alone."""
@@ -45,4 +48,7 @@ def settings_for(
         packing=False,
         checkpointing=checkpointing,
         seed=0,
+        dora=kind.dora,
+        init=init,
+        new_tokens=tuple(f"<new {number}>" for number in range(kind.new_tokens)),
     )
