@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from toolkit.licensing.recognition.build import COPIES
-from toolkit.licensing.recognition.field_report import field_differences
+from toolkit.licensing.recognition.field_differences import field_differences
 from toolkit.licensing.recognition.fields import Field, extract
 from toolkit.licensing.recognition.prints import Fingerprints
 from toolkit.licensing.recognition.reading import Reading, read
@@ -49,6 +49,11 @@ def field_edits(text: str, dice: random.Random) -> Iterator[FieldEdit]:
             new = dice.choice(news)
             mentions = [field for field in fields if (field.kind, field.value) == (kind, value)]
             yield FieldEdit(kind, kind, value, new, replaced(reading, mentions, new))
+    named = [field for field in fields if field.kind in ("licensor", "product")]
+    if len({field.kind for field in named}) == 2:  # the template in another house
+        first = next(field.value for field in named if field.kind == "licensor")
+        other = {field.value: NEW_LICENSORS[0] if field.kind == "licensor" else NEW_PRODUCTS[1] for field in named}
+        yield FieldEdit("licensor and product", "licensor", first, None, renamed(reading, named, other))
     for value in dict.fromkeys(field.value for field in fields if field.kind == "version"):
         mentions = [field for field in fields if (field.kind, field.value) == ("version", value)]
         major, _, minor = value.rpartition(".")
@@ -98,15 +103,20 @@ def field_edits(text: str, dice: random.Random) -> Iterator[FieldEdit]:
 
 
 def replaced(reading: Reading, mentions: list[Field], new: str) -> str:
+    return renamed(reading, mentions, dict.fromkeys((field.value for field in mentions), new))
+
+
+def renamed(reading: Reading, mentions: list[Field], names: dict[str, str]) -> str:
     text = reading.text
-    for field in reversed([field for field in mentions if field.start >= 0]):
+    for field in sorted((field for field in mentions if field.start >= 0), key=lambda field: -field.start):
+        new = names[field.value]
         cased = (
             new.upper() if text[field.start : field.end].isupper() and len(text[field.start : field.end]) > 4 else new
         )
         text = text[: field.start] + cased + text[field.end :]
     for field in mentions:
         if field.start < 0:
-            text = text.replace(field.value, new)
+            text = text.replace(field.value, names[field.value])
     return text
 
 

@@ -25,7 +25,8 @@ def test_json_is_the_contract(tk, changed):
     done = tk("licenses", "identify", changed, "--format", "json")
     answer = json.loads(done.stdout)
     assert done.returncode == 4
-    assert list(answer) == ["schema", "id", "similarity", "modified", "others", "changes"]
+    assert list(answer) == ["schema", "id", "similarity", "modified", "others", "changes", "fields"]
+    assert list(answer["fields"]) == ["values", "differences", "siblings"]
     assert (answer["schema"], answer["id"], answer["modified"]) == ("tk/identify/1", "apache-2.0", True)
     assert 0.9 < answer["similarity"] < 1
     assert [(change["kind"], change["clause"]) for change in answer["changes"]] == [("altered", "4(a)")]
@@ -36,6 +37,19 @@ def test_a_change_is_shown_with_its_line(tk, changed):
     done = tk("licenses", "identify", changed)
     assert "with 1 change" in done.stdout
     assert "line 94, clause 4(a) altered: “(a) You need not give" in done.stdout
+
+
+def test_another_date_is_a_field_that_differs(tk, tmp_path):
+    path = tmp_path / "LICENSE"
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    path.write_text(text.replace("January 2004", "March 2004"), encoding="utf-8")
+    done = tk("licenses", "identify", path)
+    assert done.returncode == 4
+    assert "title: date 2004-01 → 2004-03" in done.stdout
+    difference = json.loads(tk("licenses", "identify", path, "--format", "json").stdout)["fields"]["differences"][0]
+    assert difference == {
+        "field": "date", "clause": "title", "original": "2004-01", "value": "2004-03", "text": "date 2004-01 → 2004-03"
+    }  # fmt: skip
 
 
 def test_a_text_that_is_no_licence_needs_review(tk):

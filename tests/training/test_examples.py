@@ -54,7 +54,10 @@ def test_alpaca_joins_instruction_and_input() -> None:
         ({"messages": [{"role": "user", "content": 3}, ASKED[1]]}, "content of message 1 must be text"),
         ({"messages": []}, "must be a list of messages"),
         ({"mesages": ASKED}, "has no 'messages'; did you mean 'mesages'?"),
-        ({"messages": [*ASKED[:1], {"role": "assistant", "content": "", "tool_calls": [1]}]}, "tool_calls"),
+        (
+            {"messages": [*ASKED[:1], {"role": "assistant", "content": "", "tool_calls": [1]}]},
+            "a tool call of message 2 has no name",
+        ),
         (["hi"], "must be a JSON object"),
     ],
 )

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from toolkit.errors import InvalidInput
+from toolkit.training.conversations import Message
 from toolkit.training.encoding import IGNORED, encode, encode_prompts
-from toolkit.training.examples import Example, Message
+from toolkit.training.examples import Example
 from toolkit.training.masks import ensure_template
 
 CHATML_GENERATION = (

@@ -98,7 +98,7 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
 
 
 def test_a_hub_data_set_is_not_looked_for_offline() -> None:
-    with pytest.raises(TkError, match="offline"):
+    with pytest.raises(TkError, match="not in the local cache, and the hub may not be asked"):
         read_source("acme/support", None, offline=True)
 
 

@@ -30,6 +30,30 @@ def digest(run: Path) -> str:
     )
 
 
+def base_alone(folder: Path, quantised: bool) -> Any:
+    """A base in which no adapter ever was."""
+    from toolkit.training.base import load_base
+
+    return load_base(folder, dtype="float32", device="cpu", quantise=quantised)
+
+
+def scores_of(model: Any, recipe: Any) -> dict[str, float]:
+    """The evaluation of a model as it stands, on the held-out rows of a recipe."""
+    from toolkit.training.answers import questions_of
+    from toolkit.training.base import align_tokens, load_tokenizer
+    from toolkit.training.data import load_data
+    from toolkit.training.encoding import encode
+    from toolkit.training.evaluation import score
+
+    tokenizer = load_tokenizer(Path(model.config._name_or_path))
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    stops = align_tokens(causal, tokenizer, "<|im_end|>")
+    held_out = load_data(recipe).held_out
+    encoded = encode(held_out, tokenizer, 128)
+    questions = questions_of(held_out, encoded, tokenizer, 4, 8)
+    return score(model, tokenizer, encoded, questions, stops, 8).to_json()
+
+
 @pytest.fixture(scope="module")
 def finished(request: pytest.FixtureRequest) -> Callable[[Papers], Path]:
     """One run that several tests look at."""
@@ -45,7 +69,7 @@ def finished(request: pytest.FixtureRequest) -> Callable[[Papers], Path]:
 
 @pytest.mark.parametrize("adapter", ["lora", "qlora"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_loss_falls_and_the_adapter_reloads(
+def test_the_loss_falls_the_adapter_reloads_and_without_it_the_base_is_what_it_was(
     family: str, adapter: str, papers: Papers, bases: Callable[[str], Path]
 ) -> None:
     from peft import PeftModel
@@ -68,6 +92,9 @@ def test_the_loss_falls_and_the_adapter_reloads(
     trained = [parameter for name, parameter in loaded.named_parameters() if "lora_B" in name]
     assert len(trained) * 2 == len(weights)
     assert all(parameter.abs().sum() > 0 for parameter in trained)
+    with loaded.disable_adapter():
+        assert scores_of(loaded, papers(family, adapter)[1]) == evaluation["before"]  # type: ignore[index]
+    assert scores_of(base_alone(bases(family), quantised), papers(family, adapter)[1]) == evaluation["before"]  # type: ignore[index]
     assert not any(
         "gate.weight" in name or "experts." in name.replace("shared_experts.", "")
         for name, _ in loaded.named_parameters()
@@ -99,27 +126,6 @@ def test_a_record_holds_what_the_release_needs(papers: Papers, finished: Callabl
     assert (
         json.loads((run / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == "embedded:qwen2"
     )
-
-
-def test_the_evaluation_before_is_the_base_itself(
-    papers: Papers, finished: Callable[..., Path], bases: Callable[[str], Path]
-) -> None:
-    from toolkit.training.base import align_tokens, load_base, load_tokenizer
-    from toolkit.training.data import load_data
-    from toolkit.training.encoding import encode
-    from toolkit.training.evaluation import questions_of, score
-
-    record: Any = read_record(finished(papers))
-    recipe = papers()[1]
-    tokenizer = load_tokenizer(bases("qwen2"))
-    base = load_base(bases("qwen2"), dtype="float32", device="cpu")
-    stops = align_tokens(base, tokenizer, "<|im_end|>")
-    held_out = load_data(recipe).held_out
-    encoded = encode(held_out, tokenizer, 128)
-    questions = questions_of(held_out, encoded, tokenizer, 4, 8)
-    alone = score(base, tokenizer, encoded, questions, stops, 8)
-    assert alone.to_json() == record["evaluation"]["before"]
-    assert [sample["before"] for sample in record["evaluation"]["samples"]] == list(alone.answers)
 
 
 def test_the_same_recipe_gives_the_same_adapter_twice(papers: Papers, finished: Callable[..., Path]) -> None:

@@ -180,6 +180,8 @@ def _print_fields(found: Recognition) -> None:
     shown: dict[str, dict[str, None]] = {}
     for value in report.values:
         shown.setdefault(value.field, {}).setdefault(value.value)
+    if shown.keys() <= {"version", "date"} and not report.differences:
+        return  # no template: its id says as much
     for field, values in shown.items():
         click.echo(f"  {field}: {'; '.join(values)}")
 

@@ -12,7 +12,19 @@ import click
 import toolkit
 from toolkit.errors import TkError
 
-COMMANDS = ("license-check", "licenses", "audit", "plan", "finetune", "chat", "card", "release", "verify", "doctor")
+COMMANDS = (
+    "license-check",
+    "licenses",
+    "audit",
+    "plan",
+    "finetune",
+    "chat",
+    "runs",
+    "card",
+    "release",
+    "verify",
+    "doctor",
+)
 
 
 class Shown(click.ClickException):

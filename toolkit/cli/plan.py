@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from toolkit.cli import plan_data
 from toolkit.cli.options import (
     access,
     format_option,
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
 @click.option("--all-bases", is_flag=True, help="A table instead: every base that tk knows on this GPU.")
 @click.option("--probe", is_flag=True, help="Run two real steps of the longest rows here, and compare.")
 @click.option("--exact", is_flag=True, help="Trace the chosen step on tensors without memory; any architecture.")
+@click.option("--check-data", is_flag=True, help="Report on the data instead: bad and long rows, duplicates, leaks.")
+@click.option(
+    "--show-sample",
+    type=click.IntRange(1),
+    is_flag=False,
+    flag_value=1,
+    metavar="[N]",
+    help="Show N rows instead, with the tokens that the loss counts marked.",
+)
 @policy_options
 @offline_option
 @format_option
@@ -46,6 +56,8 @@ def command(
     all_bases: bool,
     probe: bool,
     exact: bool,
+    check_data: bool,
+    show_sample: int | None,
     strict: bool,
     policy: Path | None,
     offline: bool,
@@ -60,6 +72,8 @@ def command(
       tk plan recipes/llama-lora.yaml --gpu "A100 40GB" --gpus 4
       tk plan recipes/qwen-lora.yaml --all-gpus
       tk plan recipes/qwen-lora.yaml --gpu 24GiB --exact
+      tk plan recipes/embedded-qwen-lora.yaml --check-data
+      tk plan recipes/embedded-qwen-lora.yaml --show-sample 2
     """
     from toolkit.cli.plan_text import plan_text
     from toolkit.errors import UsageError
@@ -67,8 +81,8 @@ def command(
     from toolkit.planning.prepare import prepare
     from toolkit.planning.recipe import load_recipe
 
-    if all_gpus + all_bases + probe + exact > 1:
-        raise UsageError("--all-gpus, --all-bases, --probe and --exact: name one of them")
+    if all_gpus + all_bases + probe + exact + check_data + (show_sample is not None) > 1:
+        raise UsageError("--all-gpus, --all-bases, --probe, --exact, --check-data and --show-sample: name one of them")
     if exact and gpus and gpus > 1:
         raise UsageError("--exact traces a step on one GPU; leave --gpus out")
     if all_gpus and gpu:
@@ -88,6 +102,12 @@ def command(
         prepared = replace(prepared, plan=exactly(prepared.plan, loaded, prepared.examination.snapshot))
     else:
         prepared = prepare(loaded, device, access(offline), judging, gpus=gpus)
+    if check_data:
+        plan_data.check_data(prepared, offline, format_)
+        return
+    if show_sample is not None:
+        plan_data.show_samples(prepared, show_sample, offline, format_)
+        return
     if all_gpus:
         _print_gpus(prepared, gpus, format_)
         return

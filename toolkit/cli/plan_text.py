@@ -39,7 +39,7 @@ def _lines(plan: Plan, verdict: Verdict, measured: Measured | None) -> Iterator[
     width = max(len(name) for name in plan.choices)
     for name, choice in plan.choices.items():
         value = ", ".join(choice.value) if isinstance(choice.value, list | tuple) else _shown(choice.value)
-        yield from _wrapped(f"{value}: {choice.why}", f"  {name.replace('_', ' '):{width}}  ")
+        yield from wrapped(f"{value}: {choice.why}", f"  {name.replace('_', ' '):{width}}  ")
     yield ""
     memory = plan.memory
     each = " on each GPU" if plan.gpus > 1 else ""
@@ -58,7 +58,7 @@ def _lines(plan: Plan, verdict: Verdict, measured: Measured | None) -> Iterator[
         yield ""
         yield "What would fit"
         for suggestion in plan.suggestions:
-            yield from _wrapped(suggestion, "  - ")
+            yield from wrapped(suggestion, "  - ")
 
 
 def _time(estimate: Prediction, gpus: int) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _time(estimate: Prediction, gpus: int) -> Iterator[str]:
         whole = f"{estimate.steps:,} steps {duration(estimate.seconds)}{hours}"
     yield ""
     yield f"Time, an estimate: {step}, {whole}"
-    yield from _wrapped(f"assumed: {'; '.join(estimate.assumptions)}", "  ")
+    yield from wrapped(f"assumed: {'; '.join(estimate.assumptions)}", "  ")
 
 
 def _measured(measured: Measured) -> Iterator[str]:
@@ -104,6 +104,7 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _wrapped(text: str, lead: str) -> list[str]:
+def wrapped(text: str, lead: str) -> list[str]:
+    """A sentence over as many lines as the terminal needs, each after the width of `lead`."""
     width = min(shutil.get_terminal_size((100, 24)).columns, 110)
     return textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False)

@@ -36,10 +36,32 @@ def method_problems(recipe: Recipe, document: Document) -> Iterator[Problem]:
     if recipe.train.packing is False and method == "pretrain":
         text = "documents always fill rows of max_length; leave packing out"
         yield Problem("recipe.train.packing", text, document.where(("train", "packing")))
+    yield from _data_problems(recipe, document)
     if SECTION_OF.get(method) == "preference":
         yield from _preference_problems(recipe, document)
     if method == "grpo":
         yield from _grpo_problems(recipe, document)
+
+
+def _data_problems(recipe: Recipe, document: Document) -> Iterator[Problem]:
+    method, data = recipe.method, recipe.data
+    if method == "sft":
+        return
+    if data.streaming:
+        yield Problem(
+            "recipe.data.streaming",
+            f"is for sft; {method} needs its rows at hand",
+            document.where(("data", "streaming")),
+        )
+    if data.train_on != "assistant":
+        counted = "every token" if method == "pretrain" else "the answers that are compared"
+        text = f"is for sft; with {method} {counted} count"
+        yield Problem("recipe.data.train_on", text, document.where(("data", "train_on")))
+    if data.on_overlength == "truncate" or (data.on_overlength == "split" and method != "pretrain"):
+        text = f"{method} compares whole answers; shorten them, or raise train.max_length"
+        if method == "pretrain":
+            text = "pretrain divides long documents and leaves nothing out; leave this key out"
+        yield Problem("recipe.data.on_overlength", text, document.where(("data", "on_overlength")))
 
 
 def _preference_problems(recipe: Recipe, document: Document) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ are answered with ours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import cast
 
@@ -20,8 +20,9 @@ from toolkit.licensing.use import DatasetUse, IntendedUse
 from toolkit.planning.method_problems import method_problems
 from toolkit.planning.method_settings import SECTION_OF, GrpoSettings, PreferenceSettings
 from toolkit.planning.recipe_shape import recipe_shape
-from toolkit.planning.recipe_values import AdapterSettings, DataSettings, EvaluateSettings, TrainSettings
+from toolkit.planning.recipe_values import AdapterSettings, DataSettings, DataSource, EvaluateSettings, TrainSettings
 from toolkit.planning.start import started_from
+from toolkit.planning.watching_problems import watching_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Recipe:
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     preference: PreferenceSettings = field(default_factory=PreferenceSettings)
     grpo: GrpoSettings = field(default_factory=GrpoSettings)
+    track: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     trust_remote_code: bool = False
 
     def to_json(self) -> dict[str, object]:
@@ -48,7 +50,13 @@ class Recipe:
             sections.append(SECTION_OF[self.method])
         settings = {name: _settings(getattr(self, name)) for name in sections}
         head: dict[str, object] = {"base": self.base, "method": self.method}
-        tail = {"use": self.use.to_json(), "output": self.output, "trust_remote_code": self.trust_remote_code}
+        tail: dict[str, object] = {
+            "use": self.use.to_json(),
+            "output": self.output,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        if self.track:
+            tail["track"] = {name: dict(settings) for name, settings in self.track.items()}
         return {**head, **settings, **tail}
 
     @property
@@ -62,13 +70,14 @@ class Recipe:
         return self.train.batch_size * (self.grpo.generations if self.method == "grpo" else 1)
 
     def judged_use(self) -> IntendedUse:
-        """The intended use with the recipe's own data set among its data sets, and those of the run it starts from."""
-        own = [DatasetUse(self.data.id or self.data.train, self.data.license)]
+        """The intended use with each of the recipe's own data sets among its data sets, and those of the run it starts
+        from. One name under two licences is named twice, so that both are judged."""
+        named = {dataset.id for dataset in self.use.datasets}
+        own = [DatasetUse(source.id or source.path, source.license) for source in self.data.sources]
         if self.adapter.start is not None:
             own += [DatasetUse(str(item["id"]), item["license"]) for item in started_from(self.adapter.start)]
-        named = {dataset.id for dataset in self.use.datasets}
         added = [dataset for dataset in dict.fromkeys(own) if dataset.id not in named]
-        return self.use._replace(datasets=(*self.use.datasets, *added)) if added else self.use
+        return self.use._replace(datasets=(*self.use.datasets, *added))
 
     def data_path(self, name: str) -> Path | None:
         """The file or folder a data entry means: from the current folder, else from the folder that holds the recipe's
@@ -118,6 +127,29 @@ def _contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
         text = "data.eval already gives the held-out rows; leave one of the two out"
         yield Problem("recipe.evaluate.fraction", text, document.where(("evaluate", "fraction")))
     yield from method_problems(recipe, document)
+    yield from _data_contradictions(recipe, document)
+    yield from watching_problems(recipe, document)
+
+
+def _data_contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
+    data, where = recipe.data, document.where(("data", "train"))
+    sources = data.sources
+    seen: set[str] = set()
+    for source in sources:
+        if source.name in seen:
+            text = f"{source.name} is named twice; a weight makes a source count for more"
+            yield Problem("recipe.data.train", text, where)
+        seen.add(source.name)
+    unweighted = [source.name for source in sources if source.weight is None]
+    if unweighted and len(unweighted) < len(sources):
+        text = f"{unweighted[0]} has no weight and others have; give every source one, or none"
+        yield Problem("recipe.data.train", text, where)
+    elif unweighted and data.streaming and len(sources) > 1:
+        text = "sources that are streamed together need a weight each, since their lengths are not known beforehand"
+        yield Problem("recipe.data.train", text, where)
+    if data.id and len(sources) > 1:
+        text = "names one data set; with several sources each has an `id` of its own"
+        yield Problem("recipe.data.id", text, document.where(("data", "id")))
 
 
 def _given(document: Document, section: str) -> Mapping[str, object]:
@@ -153,4 +185,15 @@ def _override_value(text: str) -> object:
 
 def _settings(settings: object) -> dict[str, object]:
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}  # type: ignore[arg-type]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    """A setting in the words of a recipe; of a source only what was said."""
+    if isinstance(value, DataSource):
+        return {name: item for name, item in _settings(value).items() if item is not None}
+    if is_dataclass(value):
+        return _settings(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from toolkit.files.schema import AnyOf, Flag, Key, Kind, ListOf, Number, Record, Text
-from toolkit.files.strict_yaml import Path_
+from toolkit.files.schema import Flag, Key, Kind, ListOf, Number, Record, Text
 from toolkit.licensing.use import use_shape
 from toolkit.licensing.vocabulary import vocabulary
 from toolkit.planning.method_settings import method_keys
+from toolkit.planning.recipe_data import RENAMED_DATA, data_shape
 from toolkit.planning.recipe_values import (
     ADAPTERS,
     ATTENTIONS,
     DTYPES,
-    FORMATS,
     METHODS,
     SCHEDULERS,
     SHARDINGS,
     AdapterSettings,
-    DataSettings,
-    EvaluateSettings,
     TrainSettings,
 )
+from toolkit.planning.recipe_watching import Track, evaluate_shape, save_shape
 
 
 def recipe_shape() -> Record:
@@ -55,18 +53,6 @@ def recipe_shape() -> Record:
         AdapterSettings,
         renamed={"r": "rank", "lora_r": "rank", "lora_rank": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"},
     )
-    data = Record(
-        {
-            "train": Key(
-                Text(), "JSONL, JSON, CSV or Parquet file, a folder of them, or a hub data set", required=True
-            ),
-            "eval": Key(Text(), "Held-out rows from a file of their own"),
-            "license": Key(Text(), "Licence of the data, SPDX where it has one"),
-            "id": Key(Text(), "Name of the data set on the card"),
-            "format": Key(Text(FORMATS), "How rows look; detected when left out", default="auto"),
-        },
-        DataSettings,
-    )
     rate = Number(above=0, maximum=1)
     train = Record(
         {
@@ -92,28 +78,22 @@ def recipe_shape() -> Record:
             "sharding": Key(
                 Text(SHARDINGS), "Several GPUs: a copy on each (ddp) or parameters sharded (fsdp2)", default="auto"
             ),
+            "save": Key(save_shape(), "When checkpoints are written; one always right after the first step"),
         },
         TrainSettings,
         renamed=_RENAMED_TRAIN,
-    )
-    evaluate = Record(
-        {
-            "fraction": Key(Number(minimum=0, maximum=0.9), "Share of the rows held out", default=0.1),
-            "generate": Key(Number(minimum=0, whole=True), "Held-out prompts answered before and after", default=64),
-            "max_new_tokens": Key(count, "Longest answer, in tokens", default=64),
-        },
-        EvaluateSettings,
     )
     method: Kind = Text(METHODS)
     keys = {
         "base": Key(Text(), "Hub id[@revision], folder, or embedded:FAMILY", required=True),
         "method": Key(method, "Training method", default="sft"),
         "adapter": Key(adapter),
-        "data": Key(AnyData(data), required=True),
+        "data": Key(data_shape(), required=True),
         "use": Key(use_shape(vocabulary()), "The intended use"),
         "train": Key(train),
         **method_keys(),
-        "evaluate": Key(evaluate),
+        "evaluate": Key(evaluate_shape()),
+        "track": Key(Track(), "Where the curve goes besides metrics.jsonl: trackio, tensorboard, mlflow, wandb"),
         "output": Key(Text(), "Folder of the run", required=True),
         "trust_remote_code": Key(Flag(), "Run code that comes with the base; the card will say so", default=False),
     }
@@ -123,8 +103,11 @@ def recipe_shape() -> Record:
         "base_model": "base",
         "dataset": "data",
         "output_dir": "output",
+        "report_to": "track",
     }
-    return Record(keys, renamed={**renamed, **{name: f"train.{new}" for name, new in _RENAMED_TRAIN.items()}})
+    renamed |= {name: f"train.{new}" for name, new in _RENAMED_TRAIN.items()}
+    renamed |= {name: f"data.{new}" for name, new in RENAMED_DATA.items()}
+    return Record(keys, renamed=renamed)
 
 
 _RENAMED_TRAIN = {
@@ -144,18 +127,6 @@ _RENAMED_TRAIN = {
     "torch_dtype": "dtype",
     "optim": "optimizer",
     "attn_implementation": "attention",
+    "save_steps": "save.every",
+    "save_total_limit": "save.keep",
 }  # names of transformers, TRL, axolotl and LLaMA-Factory
-
-
-class AnyData:
-    """`data:` as a mapping, or only the file: `data: examples/support.jsonl`."""
-
-    def __init__(self, record: Record) -> None:
-        self._record = record
-
-    def read(self, value: object, path: Path_, report: object) -> object:
-        shaped = {"train": value} if isinstance(value, str) else value
-        return self._record.read(shaped, path, report)  # type: ignore[arg-type]
-
-    def json_schema(self) -> dict[str, object]:
-        return AnyOf((Text(), self._record), "").json_schema()

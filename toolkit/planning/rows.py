@@ -6,7 +6,9 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from toolkit.planning.mixing import epoch_examples
 from toolkit.planning.recipe import Recipe
 
 _LARGEST_BYTES = 2**25  # reading more than 32 MiB would make a plan slow
@@ -45,42 +47,62 @@ class Rows:
 
 
 def rows_of(recipe: Recipe) -> Rows | None:
-    """The training rows of a recipe; None where they are not a local JSONL file of at most 32 MiB.
+    """The training rows of one epoch of a recipe, sources mixed by their weights; None where they are not local JSONL
+    files of at most 32 MiB together.
 
     Malformed lines are not this function's business (loading the data answers them); they count by their length.
     """
-    path = recipe.data_path(recipe.data.train)
-    if path is None or path.suffix != ".jsonl" or not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
+    sources = recipe.data.sources
+    paths = [path for source in sources if (path := recipe.data_path(source.path)) is not None and path.is_file()]
+    if len(paths) < len(sources) or any(path.suffix not in (".jsonl", ".ndjson") for path in paths):
         return None
-    lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    if sum(path.stat().st_size for path in paths) > _LARGEST_BYTES:
+        return None
+    read = [sorted(_rows_in(_lines(path), recipe)) for path in paths]
+    if not all(read):
+        return None
+    held_out = 0.0 if recipe.data.eval else recipe.evaluate.fraction
+    counts = [len(lengths) - math.ceil(len(lengths) * held_out) for lengths in read]
+    if not all(count > 0 for count in counts):
+        return None
+    epoch = epoch_examples(counts, [source.weight for source in sources])
+    tokens = sum(sum(lengths) * count / len(lengths) for lengths, count in zip(read, epoch, strict=True))
+    sample: list[int] = []
+    for lengths, count in zip(read, epoch, strict=True):
+        wanted = max(1, round(_SAMPLED * count / sum(epoch)))
+        step = max(1, len(lengths) // wanted)
+        sample += lengths[step // 2 :: step]
+    return _as_steps_count(Rows(sum(epoch), round(tokens), tuple(sorted(sample))), recipe)
+
+
+def _rows_in(lines: Sequence[bytes], recipe: Recipe) -> list[int]:
+    """Estimated tokens that each line is trained on: of a pair both answers, of a prompt the answer sampled to it."""
     most = recipe.train.max_length
     if recipe.method == "pretrain":
-        return _filled(sum(_lengths(lines)), recipe)
+        return list(_lengths(lines))  # longer documents are divided
     if recipe.method in ("dpo", "orpo"):
-        pairs = sorted(min(length, 2 * most) for length in _lengths(lines))
-        rows = _held_in(pairs, recipe)
-        return rows and replace(rows, sample=tuple(length // 2 for length in rows.sample))
+        return [min(length, 2 * most) for length in _lengths(lines)]
     if recipe.method == "grpo":
-        answer, generations = recipe.grpo.max_completion_length, recipe.grpo.generations
-        rows = _held_in(sorted(min(length + answer, most) for length in _lengths(lines, "prompt")), recipe)
-        return rows and replace(rows, count=rows.count * generations, tokens=rows.tokens * generations)
-    return _held_in(sorted(min(length, most) for length in _lengths(lines)), recipe)
+        return [min(length + recipe.grpo.max_completion_length, most) for length in _lengths(lines, "prompt")]
+    return [min(length, most) for length in _lengths(lines)]
 
 
-def _held_in(lengths: Sequence[int], recipe: Recipe) -> Rows | None:
-    """The rows that are left to train on; None where all are held out."""
-    held_out = 0 if recipe.data.eval else math.ceil(len(lengths) * recipe.evaluate.fraction)
-    count = len(lengths) - held_out
-    if count <= 0:
-        return None
-    step = max(1, len(lengths) // _SAMPLED)
-    return Rows(count, round(sum(lengths) * count / len(lengths)), tuple(lengths[step // 2 :: step]))
+def _as_steps_count(rows: Rows, recipe: Recipe) -> Rows:
+    """Lines of the data as the rows that an optimiser step counts."""
+    if (
+        recipe.method == "pretrain"
+    ):  # documents fill rows of `max_length`, which best-fit leaves next to nothing free of
+        return Rows(math.ceil(rows.tokens / recipe.train.max_length), rows.tokens, (recipe.train.max_length,))
+    if recipe.method in ("dpo", "orpo"):
+        return replace(rows, sample=tuple(length // 2 for length in rows.sample))
+    if recipe.method == "grpo":
+        generations = recipe.grpo.generations
+        return replace(rows, count=rows.count * generations, tokens=rows.tokens * generations)
+    return rows
 
 
-def _filled(tokens: int, recipe: Recipe) -> Rows | None:
-    """Documents as rows of `max_length`, which best-fit leaves next to nothing free of."""
-    kept = round(tokens * (1 - (0 if recipe.data.eval else recipe.evaluate.fraction)))
-    return Rows(math.ceil(kept / recipe.train.max_length), kept, (recipe.train.max_length,)) if kept else None
+def _lines(path: Path) -> list[bytes]:
+    return [line for line in path.read_bytes().splitlines() if line.strip()]
 
 
 def _lengths(lines: Sequence[bytes], key: str | None = None) -> Iterator[int]:

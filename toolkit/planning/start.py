@@ -31,9 +31,9 @@ def datasets_of(record: Any) -> tuple[Mapping[str, str | None], ...]:
     """Every data set that a record names, its own and those its use states, and those of the run it started from."""
     found: dict[str, str | None] = {}
     data, start = _inner(record, "data"), _inner(_inner(record, "adapter"), "start")
-    own = data.get("id") or _inner(data, "train").get("path")
-    if own:
-        found[str(own)] = data.get("license")
+    for source in data.get("sources") or ({"path": _inner(data, "train").get("path"), **data},):
+        if name := source.get("id") or source.get("path"):
+            found[str(name)] = source.get("license")
     for entry in (*(_inner(record, "use").get("datasets") or ()), *(start.get("datasets") or ())):
         if isinstance(entry, Mapping) and entry.get("id"):
             found.setdefault(str(entry["id"]), entry.get("license"))

@@ -14,6 +14,7 @@ from toolkit.release import cyclonedx, provenance, spdx, spdx3
 from toolkit.release.card import markdown_card
 from toolkit.release.card_html import html_card
 from toolkit.release.copies import Copy, copies_of, main_license
+from toolkit.release.evaluated import require_gate
 from toolkit.release.facts import Facts, facts_of
 from toolkit.release.inventory import require_formats, take_inventory
 from toolkit.release.notice import render_notice
@@ -82,6 +83,7 @@ def release(
     require_formats()
     record = read_record(run_folder)
     check_permit(record, run_folder)
+    require_gate(record, run_folder)
     facts = facts_of(record, name)
     with staged_folder(target) as staging:
         copies = copies_of(facts, run_folder, license_files)

@@ -18,11 +18,12 @@ from toolkit.release.blocks import (
     Table,
     line,
 )
+from toolkit.release.evaluated import evaluation_blocks
 from toolkit.release.facts import Facts
 from toolkit.release.loading import how_to_load
 from toolkit.release.making import how_it_was_made
 from toolkit.release.obligations import ON_CARD, Fulfilment, strings_for
-from toolkit.release.record import at, entries_of, mapping, number, text, whole
+from toolkit.release.record import at, entries_of, mapping, text, whole
 
 _REACH = {
     "internal": "inside one organisation; the weights are not passed on",
@@ -31,7 +32,6 @@ _REACH = {
     "embedded-product": "inside a product that is passed on to others",
     "evaluation": "evaluation only",
 }
-_SAMPLES = 3  # the record may hold more; a card shows what a reader takes in at a glance
 
 
 def card_blocks(facts: Facts, fulfilments: Iterable[Fulfilment]) -> tuple[Block, ...]:
@@ -43,7 +43,7 @@ def card_blocks(facts: Facts, fulfilments: Iterable[Fulfilment]) -> tuple[Block,
         *_use(facts),
         *_licence(facts, tuple(fulfilments)),
         *how_it_was_made(facts),
-        *_evaluation(facts),
+        *evaluation_blocks(facts.record),
         *how_to_load(facts),
         *_review(facts),
         *_proof(facts),
@@ -143,37 +143,6 @@ def _licence(facts: Facts, fulfilments: tuple[Fulfilment, ...]) -> tuple[Block, 
     return tuple(blocks)
 
 
-def _evaluation(facts: Facts) -> tuple[Block, ...]:
-    """Before is the base without the adapter, measured in the same process on the same rows."""
-    record = facts.record
-    names = (("loss", "Loss", True), ("perplexity", "Perplexity", True), ("exact_match", "Exact match", False))
-    rows = []
-    for key, name, lower_is_better in names:
-        before, after = number(record, f"evaluation.before.{key}"), number(record, f"evaluation.after.{key}")
-        if before is not None and after is not None:
-            better = "unchanged" if after == before else "better" if (after < before) == lower_is_better else "worse"
-            rows.append(
-                (line(name), line(f"{before:.4g}"), line(f"{after:.4g}"), line(f"{after - before:+.4g}, {better}"))
-            )
-    if not rows:
-        return Heading("Evaluation"), Paragraph(line("None was run."))
-    how = text(record, "data.eval.how")
-    counted = f"{whole(record, 'evaluation.rows') or 0} held-out rows" + (f" ({how})" if how else "")
-    if generated := whole(record, "evaluation.generated"):
-        counted += f"; exact match over {generated} answered prompts"
-    blocks: list[Block] = [
-        Heading("Evaluation"),
-        Paragraph(line(f"Base alone against base with adapter, {counted}.")),
-        Table(("Metric", "Base alone", "With adapter", "Change"), tuple(rows)),
-    ]
-    samples = entries_of(record, "evaluation.samples")[:_SAMPLES]
-    if samples:
-        keys = ("prompt", "expected", "before", "after")
-        cells = tuple(tuple(line(_short(str(sample.get(key) or ""))) for key in keys) for sample in samples)
-        blocks.append(Table(("Prompt", "Expected", "Base alone", "With adapter"), cells))
-    return tuple(blocks)
-
-
 def _review(facts: Facts) -> tuple[Block, ...]:
     """What a reviewer decided or took for granted, and what the check warned of."""
     record = facts.record
@@ -209,7 +178,3 @@ def _proof(facts: Facts) -> tuple[Block, ...]:
             rows.append((name.removeprefix("adapter/"), text(entry, "sha256")))
     table = Table(("What", "SHA-256"), tuple((line(name), line(Code(digest))) for name, digest in rows if digest))
     return Heading("Provenance"), Paragraph(line("Run ", Code(str(at(record, "id"))), ".")), table
-
-
-def _short(words: str, most: int = 400) -> str:
-    return words if len(words) <= most else words[: most - 1] + "…"

@@ -233,26 +233,40 @@ def _base(record: Record) -> Base:
 
 
 def _data(record: Record) -> tuple[Dataset, ...]:
-    """The training data, then whatever else the intended use names as data trained on."""
+    """The training data, source by source, then whatever else the intended use names as data trained on."""
     words = {str(entry.get("id")): text(entry, "license") for entry in entries_of(record, "use.datasets")}
-    hub_id = text(record, "data.id")
-    path = text(record, "data.train.path") or "training data"
-    name = hub_id or PurePosixPath(path).name
-    said = text(record, "data.license") or words.get(name)
-    first = Dataset(
-        name=name,
-        is_hub=is_hub_id(hub_id or ""),
-        terms=declared(said) if said else None,
-        sha256=text(record, "data.train.sha256"),
-        bytes=whole(record, "data.train.bytes"),
-        rows=whole(record, "data.train.rows"),
-    )
+    sources = entries_of(record, "data.sources") or ({**mapping(record, "data.train"), **_named(record)},)
+    read = [_source(source, words) for source in sources]
+    own = {name for source in sources for name in (text(source, "id"), text(source, "path")) if name}
+    own |= {dataset.name for dataset in read}
     others = (
         Dataset(other, is_hub_id(other), declared(said) if said else None, None, None, None)
         for other, said in words.items()
-        if other not in (name, path, text(record, "recipe.resolved.data.train"))
+        if other not in own
     )
-    return (first, *others)
+    return (*read, *others)
+
+
+def _named(record: Record) -> dict[str, object]:
+    """Id and licence of the one source of a run that has no list of them (made before 0.2)."""
+    return {key: value for key in ("id", "license") if (value := text(record, f"data.{key}"))}
+
+
+def _source(source: Record, words: Mapping[str, str | None]) -> Dataset:
+    """A source by its id, or by what it is called where it lies: a path on this machine is nobody else's business."""
+    path = text(source, "path") or "training data"
+    hub = text(source, "revision") is not None
+    identifier = text(source, "id") or (path.partition("@")[0] if hub else None)
+    name = identifier or PurePosixPath(path).name
+    said = text(source, "license") or words.get(name) or words.get(path)
+    return Dataset(
+        name=name,
+        is_hub=is_hub_id(identifier or ""),
+        terms=declared(said) if said else None,
+        sha256=text(source, "sha256"),
+        bytes=whole(source, "bytes"),
+        rows=whole(source, "rows"),
+    )
 
 
 def _default_name(record: Record, obligations: tuple[Obligation, ...]) -> str:

@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Mapping
 
+from toolkit.release.evaluated import score_words, scores
 from toolkit.release.facts import Facts, is_hub_id
-from toolkit.release.record import entries_of, number
+from toolkit.release.record import entries_of
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./+-]*(?: [A-Za-z0-9_./+-]+)*\Z")
 _RESERVED = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
@@ -59,11 +60,10 @@ def _tags(facts: Facts) -> list[str]:
 
 def _results(facts: Facts) -> list[dict[str, object]]:
     """Held-out results after training, as the hub's model index wants them."""
-    names = {"loss": "Held-out loss", "perplexity": "Held-out perplexity", "exact_match": "Exact match"}
+    names = {"loss": "Held-out loss", "perplexity": "Held-out perplexity"}
     metrics = [
-        {"type": key, "value": value, "name": name}
-        for key, name in names.items()
-        if (value := number(facts.record, f"evaluation.after.{key}")) is not None
+        {"type": name, "value": value, "name": names.get(name) or score_words(name)}
+        for name, value in scores(facts.record, "after").items()
     ]
     if not metrics:
         return []

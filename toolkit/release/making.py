@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toolkit.release.blocks import Block, Code, Heading, Line, Paragraph, Table, line
+from toolkit.release.evaluated import scores
 from toolkit.release.facts import Facts
 from toolkit.release.record import at, mapping, number, text, whole
 
@@ -48,13 +49,11 @@ def hyperparameters(facts: Facts) -> dict[str, str]:
 
 
 def results(facts: Facts) -> dict[str, float]:
-    """Held-out results by name: `loss`, `perplexity`, `exact_match`, before (the base alone) and after."""
-    found = {
-        f"{key} ({when} training)": number(facts.record, f"evaluation.{when}.{key}")
-        for key in ("loss", "perplexity", "exact_match")
-        for when in ("before", "after")
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    """Held-out results by name, such as `loss (after training)`: before (the base alone) and after."""
+    before, after = scores(facts.record, "before"), scores(facts.record, "after")
+    names = tuple(dict.fromkeys((*before, *after)))
+    both = (("before", before), ("after", after))
+    return {f"{name} ({when} training)": found[name] for name in names for when, found in both if name in found}
 
 
 def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from toolkit.training.saving import saving_arguments
 from toolkit.training.settings import Settings
 
 
@@ -30,9 +31,7 @@ def training_arguments(settings: Settings, run: Path, *, keep_checkpoints: bool 
         "data_seed": settings.seed,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
-        "save_strategy": "steps" if keep_checkpoints else "no",
-        "save_steps": 0.25,
-        "save_total_limit": 2,
+        **saving_arguments(settings, keep_checkpoints),
         "report_to": "none",
         "disable_tqdm": True,
     }

@@ -6,7 +6,7 @@ memory is never more than that of the padded micro-batch; TRL's packing fills ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from toolkit.training.encoding import IGNORED
@@ -70,6 +70,18 @@ def bins(lengths: Sequence[int], size: int) -> list[list[int]]:
             filled.append([index])
             room.append(size - lengths[index])
     return filled
+
+
+def like_lengths(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Indices in batches of like length, each of at most `tokens` once padded, and of one row where that is longer."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
 
 
 def pad_right(rows: Sequence[Sequence[int]], value: int) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import TkError
-from toolkit.training.examples import Message
+from toolkit.training.conversations import Message
 from toolkit.training.trained import Trained, load_trained, require_base
 
 
@@ -52,7 +52,7 @@ class Chat:
         """
         import torch
 
-        from toolkit.training.evaluation import answer
+        from toolkit.training.answers import answer
 
         sampling = sampling or Sampling()
         prompt = self._encode(messages)

@@ -38,8 +38,9 @@ def resumable(folder: Path, identity: dict[str, str]) -> Path | None:
 
 def discard(run: Path) -> None:
     """Remove what an earlier run left in a folder, but for its log, and nothing else that lies there."""
-    (run / "run.json").unlink(missing_ok=True)
-    for name in ("adapter", "checkpoints", "licenses"):
+    for name in ("run.json", "state.json"):
+        (run / name).unlink(missing_ok=True)
+    for name in ("adapter", "checkpoints", "licenses", "tracking"):
         shutil.rmtree(run / name, ignore_errors=True)
     (run / "metrics.jsonl").unlink(missing_ok=True)
 

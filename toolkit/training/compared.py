@@ -4,7 +4,7 @@ comparison is about. Only tokens of the answer count, also where the prompt hold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -16,6 +16,7 @@ from toolkit.training.preferences import Judged, Pair, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from toolkit.training.overlength import Overlength
     from toolkit.training.rewards import Reward
 
 
@@ -47,8 +48,15 @@ class EncodedPairs:
         return self.chosen.notes
 
     @property
+    def overlength(self) -> Overlength | None:
+        return self.chosen.overlength
+
+    @property
     def spoken(self) -> Encoded:
         return self.chosen
+
+    def whole(self) -> Iterator[tuple[int, list[int], list[int]]]:
+        return iter(())  # rows end with the answer, where the template may go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,13 @@ class EncodedJudged:
         return (*self.answers.notes, f"{said}; preference.desirable_weight can balance them" if uneven else said)
 
     @property
+    def overlength(self) -> Overlength | None:
+        return self.answers.overlength
+
+    def whole(self) -> Iterator[tuple[int, list[int], list[int]]]:
+        return iter(())  # as of pairs
+
+    @property
     def spoken(self) -> Encoded:
         kept = [index for index, wanted in enumerate(self.wanted) if wanted]
         ids, labels = self.answers.input_ids, self.answers.labels
@@ -97,6 +112,7 @@ class EncodedTasks:
     room: int
     rewards: tuple[Reward, ...] = ()
     notes: tuple[str, ...] = ()
+    overlength: Overlength | None = None
 
     @property
     def rows(self) -> int:
@@ -118,15 +134,18 @@ class EncodedTasks:
     def spoken(self) -> Encoded:
         return Encoded([], [])
 
+    def whole(self) -> Iterator[tuple[int, list[int], list[int]]]:
+        return iter(())  # no row is trained on as it is
+
 
 def encode_pairs(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_length: int) -> EncodedPairs:
     """Pairs as rows. Raises InvalidInput as `encode` does, for either answer."""
     pairs = cast("Sequence[Pair]", examples)
-    both = [Example(pair.where, pair.messages) for pair in pairs]
-    both += [Example(pair.where, pair.rejected) for pair in pairs]
+    both = [Example(pair.where, pair.messages, tools=pair.tools) for pair in pairs]
+    both += [Example(pair.where, pair.rejected, tools=pair.tools) for pair in pairs]
     rows = _answers_alone(both, [*pairs, *pairs], tokenizer, max_length)
     half = len(pairs)
-    chosen = Encoded(rows.input_ids[:half], rows.labels[:half], rows.notes)
+    chosen = Encoded(rows.input_ids[:half], rows.labels[:half], rows.notes, rows.overlength)
     return EncodedPairs(chosen, Encoded(rows.input_ids[half:], rows.labels[half:]))
 
 
@@ -172,7 +191,7 @@ def _answers_alone(
         begins, ends = _span_of_last(counted, answers)
         ids.append(tokens[:ends])
         labels.append([IGNORED] * begins + counted[begins:ends])
-    return Encoded(ids, labels, encoded.notes)
+    return Encoded(ids, labels, encoded.notes, encoded.overlength)
 
 
 def _span_of_last(labels: Sequence[int], answers: int) -> tuple[int, int]:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.training.examples import Example
 from toolkit.training.masks import CannotMask, Rendered, Span, Template
-from toolkit.training.rows import raise_problems
+from toolkit.training.overlength import IGNORED, Overlength, Tokens, shorten
+from toolkit.training.rows import MOST_PROBLEMS, raise_problems
+
+__all__ = ["IGNORED", "Encoded", "encode", "encode_prompts"]
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100  # a label that does not count, as torch's cross entropy has it
-
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Rows as token ids and labels (lists of equal length), row by row, and how many tokens the loss counts."""
+    """Rows as token ids and labels (lists of equal length), row by row, and what was noticed on the way.
+
+    `origins` says which example a row came from: several rows come from one that was divided.
+    """
 
     input_ids: list[list[int]]
     labels: list[list[int]]
     notes: tuple[str, ...] = ()
+    overlength: Overlength | None = None
+    origins: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -34,8 +41,12 @@ class Encoded:
         return sum(map(len, self.input_ids))
 
     @property
+    def loss_tokens(self) -> int:
+        return sum(label != IGNORED for row in self.labels for label in row)
+
+    @property
     def longest(self) -> int:
-        """Tokens of the longest row that a training step computes."""
+        """Tokens of the longest row."""
         return max(map(len, self.input_ids), default=0)
 
     @property
@@ -43,58 +54,52 @@ class Encoded:
         """The rows whose likelihood is what is wanted: all of them. Of other methods' rows, those of good answers."""
         return self
 
-    @property
-    def loss_tokens(self) -> int:
-        return sum(label != IGNORED for row in self.labels for label in row)
+    def whole(self) -> Iterator[tuple[int, list[int], list[int]]]:
+        """Index of the example, ids and labels of every row that is an undivided example."""
+        origins = self.origins or tuple(range(self.rows))
+        pieces = Counter(origins)
+        rows = zip(origins, self.input_ids, self.labels, strict=True)
+        return (row for row in rows if pieces[row[0]] == 1)
 
 
-def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
-    """Tokenise examples in one call and mask everything but the assistant.
+def encode(
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    *,
+    on_overlength: str = "error",
+    train_on: str = "assistant",
+    template: Template | None = None,
+) -> Encoded:
+    """Tokenise examples in one call and mask what does not count: everything but the assistant, unless `train_on` says
+    `last` or `all`.
 
-    Raises InvalidInput naming each row that the chat template cannot render or that carries its control tokens, and
-    when rows are longer than `max_length` tokens: nothing is ever cut off silently.
+    Rows longer than `max_length` tokens are an error, divided (`split`) or cut off (`truncate`), and counted. Raises
+    InvalidInput naming each row that the chat template cannot render, that carries its control tokens, or that leaves
+    nothing to learn from.
     """
-    if not tokenizer.is_fast:
-        raise TkError(
-            "the base has no fast tokenizer, so tokens cannot be traced to characters", hint="it needs a tokenizer.json"
-        )
-    template = Template(tokenizer)
-    rendered = _render_all(examples, template, tokenizer)
-    if not rendered:
-        return Encoded([], [])
-    batch = tokenizer(
-        [row.text for row in rendered],
-        add_special_tokens=False,  # the template wrote them
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        truncation=False,
-        verbose=False,
-    )
-    input_ids: list[list[int]] = batch["input_ids"]
-    labels = [
-        _labels(ids, offsets, row.spans)
-        for ids, offsets, row in zip(input_ids, batch["offset_mapping"], rendered, strict=True)
-    ]
-    unended = [index for index, row in enumerate(rendered) if not row.ends]
-    if unended and tokenizer.eos_token_id is None:
-        raise TkError(
-            "neither the chat template nor the tokenizer has a token that ends an answer", hint="use another base"
-        )
-    for index in unended:
-        input_ids[index].append(tokenizer.eos_token_id)
-        labels[index].append(tokenizer.eos_token_id)
-    notes = (
-        ("the chat template writes no token that ends an answer; the end-of-text token was added",) if unended else ()
-    )
-    _check_lengths(input_ids, max_length)
-    problems = [
-        Problem(example.where, "leaves no token to learn from")
-        for example, row in zip(examples, labels, strict=True)
-        if all(label == IGNORED for label in row)
-    ]
-    raise_problems(problems)
-    return Encoded(input_ids, labels, notes if any(example.messages for example in examples) else ())
+    counts = Overlength(on_overlength, max_length)
+    if not examples:
+        return Encoded([], [], overlength=counts)
+    tokens, places, notes = _tokenise(examples, tokenizer, template or Template(tokenizer), train_on)
+    input_ids: list[list[int]] = []
+    labels: list[list[int]] = []
+    origins: list[int] = []
+    nothing: list[Problem] = []
+    for index, (row, turns) in enumerate(zip(tokens, places, strict=True)):
+        counted = any(label != IGNORED for label in row[1])
+        kept, counts = shorten(row, turns, counts)
+        if not counted or all(label == IGNORED for _, piece in kept for label in piece):
+            cut = f" in its first {max_length} tokens" if counted else ""
+            nothing.append(Problem(examples[index].where, f"leaves no token to learn from{cut}"))
+        for ids, piece in kept:
+            input_ids.append(ids)
+            labels.append(piece)
+            origins.append(index)
+    if on_overlength == "error":
+        _refuse_long(input_ids, examples, counts)
+    raise_problems(nothing)
+    return Encoded(input_ids, labels, notes, counts, tuple(origins))
 
 
 def tokenise_texts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
@@ -118,13 +123,63 @@ def tokenise_texts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> 
 def encode_prompts(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """Token ids of what comes before the last answer of each conversation, with the words that make a model answer."""
     template = Template(tokenizer)
-    texts = [template.render(example.prompt, ask=True) for example in examples]
+    texts = [template.render(example.prompt, example.tools, ask=True) for example in examples]
     batch = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
     ids: list[list[int]] = batch["input_ids"]
     return ids
 
 
-def _render_all(examples: Sequence[Example], template: Template, tokenizer: PreTrainedTokenizerBase) -> list[Rendered]:
+def _tokenise(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, template: Template, train_on: str
+) -> tuple[list[Tokens], list[list[int]], tuple[str, ...]]:
+    """Ids and labels of every example, the token positions after its answers, and notes."""
+    if not tokenizer.is_fast:
+        raise TkError(
+            "the base has no fast tokenizer, so tokens cannot be traced to characters", hint="it needs a tokenizer.json"
+        )
+    rendered = _render_all(examples, template, tokenizer, train_on)
+    batch = tokenizer(
+        [row.text for row in rendered],
+        add_special_tokens=False,  # the template wrote them
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        truncation=False,
+        verbose=False,
+    )
+    input_ids: list[list[int]] = batch["input_ids"]
+    offsets: list[Sequence[Span]] = batch["offset_mapping"]
+    labels = [_labels(ids, at, row.spans) for ids, at, row in zip(input_ids, offsets, rendered, strict=True)]
+    turns = [_positions(at, row.turns) for at, row in zip(offsets, rendered, strict=True)]
+    unended = [index for index, row in enumerate(rendered) if not row.ends]
+    if unended and tokenizer.eos_token_id is None:
+        raise TkError(
+            "neither the chat template nor the tokenizer has a token that ends an answer", hint="use another base"
+        )
+    for index in unended:
+        input_ids[index].append(tokenizer.eos_token_id)
+        labels[index].append(tokenizer.eos_token_id)
+    return list(zip(input_ids, labels, strict=True)), turns, _notes(examples, rendered, template)
+
+
+def _notes(examples: Sequence[Example], rendered: Sequence[Rendered], template: Template) -> tuple[str, ...]:
+    notes = []
+    chats = [row for row, example in zip(rendered, examples, strict=True) if example.messages]
+    if any(not row.ends for row in chats):
+        notes.append("the chat template writes no token that ends an answer; the end-of-text token was added")
+    if dropped := sum(row.dropped for row in chats):
+        notes.append(f"the chat template leaves out the reasoning of {dropped} answers, so it is not learnt")
+    if chats and (opening := template.unlearnt_opening()):
+        notes.append(
+            f"when asked, the chat template opens an answer with {opening!r}, which rows that are trained on do not "
+            "have; the model learns to answer without it"
+        )
+    return tuple(notes)
+
+
+def _render_all(
+    examples: Sequence[Example], template: Template, tokenizer: PreTrainedTokenizerBase, train_on: str
+) -> list[Rendered]:
     rendered = []
     problems = []
     begin = tokenizer.bos_token if _adds_bos(tokenizer) else ""
@@ -134,7 +189,7 @@ def _render_all(examples: Sequence[Example], template: Template, tokenizer: PreT
             rendered.append(Rendered(text, ((len(begin), len(text)),), ends=False))
             continue
         try:
-            row = template.mask(example.messages)
+            row = template.mask(example.messages, example.tools, train_on)
         except CannotMask as wrong:
             problems.append(Problem(example.where, str(wrong)))
             continue
@@ -153,7 +208,10 @@ def _render_all(examples: Sequence[Example], template: Template, tokenizer: PreT
 def _smuggled(example: Example, row: Rendered, template: Template) -> str | None:
     """A control token of the template inside a message. `<s>` in a text is harmless unless the template itself uses it."""
     written = [token for token in template.control_tokens if token in row.text]
-    contents = [message["content"] for message in example.messages]
+    contents = [
+        f"{message['content']}{message.get('reasoning_content', '')}{message.get('tool_calls', '')}"
+        for message in example.messages
+    ]
     for token in written:
         inside = sum(content.count(token) for content in contents)
         if inside and row.text.count(token) > inside:
@@ -175,15 +233,31 @@ def _labels(ids: list[int], offsets: Sequence[Span], spans: tuple[Span, ...]) ->
     return labels
 
 
-def _check_lengths(input_ids: list[list[int]], max_length: int) -> None:
-    too_long = [len(ids) for ids in input_ids if len(ids) > max_length]
-    if too_long:
-        rows = "1 row is" if len(too_long) == 1 else f"{len(too_long)} of {len(input_ids)} rows are"
-        text = f"{rows} longer than {max_length} tokens, the longest {max(too_long)}; nothing is cut off silently"
-        raise InvalidInput(
-            [Problem("recipe.train.max_length", text)],
-            hint=f"set train.max_length to {max(too_long)} or more, or shorten the rows",
-        )
+def _positions(offsets: Sequence[Span], places: Sequence[int]) -> list[int]:
+    """The number of tokens that end at or before each place in the text; both run from left to right."""
+    positions = []
+    index = 0
+    for place in places:
+        while index < len(offsets) and offsets[index][1] <= place:
+            index += 1
+        positions.append(index)
+    return positions
+
+
+def _refuse_long(input_ids: list[list[int]], examples: Sequence[Example], counts: Overlength) -> None:
+    if not counts.rows:
+        return
+    rows = "1 row is" if counts.rows == 1 else f"{counts.rows} of {counts.of_rows} rows are"
+    share = f"{counts.tokens / counts.of_tokens:.1%} of all tokens would be cut"
+    text = f"{rows} longer than {counts.max_length} tokens, the longest {counts.longest}; {share}"
+    long = [example.where for example, ids in zip(examples, input_ids, strict=True) if len(ids) > counts.max_length]
+    places = ", ".join(long[:MOST_PROBLEMS]) + (
+        f" and {len(long) - MOST_PROBLEMS} more" if len(long) > MOST_PROBLEMS else ""
+    )
+    raise InvalidInput(
+        [Problem("recipe.train.max_length", f"{text}: {places}")],
+        hint=f"set train.max_length to {counts.longest} or more, or data.on_overlength to split or truncate",
+    )
 
 
 def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -14,7 +14,20 @@ from pathlib import Path
 from toolkit.errors import TkError
 from toolkit.training.distributed.team import current
 
-_LIBRARIES = ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "huggingface_hub", "py.warnings")
+_LIBRARIES = (
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "accelerate",
+    "bitsandbytes",
+    "huggingface_hub",
+    "py.warnings",
+    "mlflow",
+    "alembic",
+    "wandb",
+    "lm_eval",
+)
 _RECORDED = (
     "torch",
     "transformers",
@@ -146,6 +159,18 @@ class PeakMemory:
             return int(torch.cuda.max_memory_allocated())
         # The kernel counts resident pages in batches, so the mark may lag a little behind the reading it began with.
         return max(_resident_bytes("VmHWM"), self.baseline)
+
+
+def memory_now(device_type: str) -> int:
+    """Bytes that the process holds at this moment: allocated on the device, else resident in main memory.
+
+    Neither reading makes a GPU wait: the allocator counts on the host.
+    """
+    if device_type == "cuda":
+        import torch
+
+        return int(torch.cuda.memory_allocated())
+    return _resident_bytes("VmRSS")
 
 
 def seed_everything(seed: int) -> None:

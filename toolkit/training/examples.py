@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from toolkit.errors import InvalidInput, Problem
-from toolkit.files.schema import did_you_mean
 from toolkit.planning.method_settings import FORMATS_OF
+from toolkit.training.conversations import (
+    Message,
+    Wrong,
+    check_unicode,
+    conversation,
+    near,
+    need,
+    text_of,
+    tools_of,
+)
 from toolkit.training.rows import Row, Source, raise_problems
 
-Message = dict[str, str]  # role, content: what chat templates take
-ROLES = ("system", "developer", "user", "assistant", "tool")
-_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "function_response": "tool", "observation": "tool"}
 _CHAT_KEYS = ("messages", "conversations")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row: a conversation that ends with the assistant, or plain text (then `messages` is empty)."""
+    """One row: a conversation that ends with the assistant and the tools it may call, or plain text (then `messages` is
+    empty)."""
 
     where: str
     messages: tuple[Message, ...] = ()
     text: str = ""
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -42,28 +51,33 @@ class Example:
         return "\0".join(asked)
 
 
-class _Wrong(Exception):
-    """What is wrong with one row."""
-
-
-def examples_of(source: Source, format_: str = "auto", method: str = "sft") -> tuple[str, tuple[Example, ...]]:
+def examples_of(
+    source: Source, format_: str = "auto", columns: Mapping[str, str] | None = None, method: str = "sft"
+) -> tuple[str, tuple[Example, ...]]:
     """The format of a source (detected on its first row when `auto`) and its rows as examples for a method.
 
-    Raises InvalidInput when the method learns from other formats, and with the place of every row that has not the shape of the format.
+    `columns` says which of our columns a column of the file stands for. Raises InvalidInput with the place of every row
+    that has not the shape of the format.
     """
-    chosen = format_ if format_ != "auto" else _detect(source.rows[0], method)
-    read = _reader(chosen)
+    chosen = format_ if format_ != "auto" else detect(source.rows[0], columns, method)
     problems = []
     examples = []
     for row in source.rows:
         try:
-            if not isinstance(row.value, Mapping):
-                raise _Wrong("must be a JSON object")
-            examples.append(read(row.value, row.where))
-        except _Wrong as wrong:
+            examples.append(example_of(row, chosen, columns))
+        except Wrong as wrong:
             problems.append(Problem(row.where, str(wrong)))
-    raise_problems(problems, hint=f"rows are read as {chosen}; `data.format` in the recipe names another format")
+    raise_problems(problems, hint=format_hint(chosen))
     return chosen, tuple(examples)
+
+
+def example_of(row: Row, format_: str, columns: Mapping[str, str] | None = None) -> Example:
+    """One row as an example. Raises Wrong, which does not say where."""
+    if row.wrong:
+        raise Wrong(row.wrong)
+    if not isinstance(row.value, Mapping):
+        raise Wrong("must be a JSON object")
+    return _reader(format_)(_renamed(row.value, columns), row.where)
 
 
 def _reader(format_: str) -> Callable[[Mapping[str, object], str], Example]:
@@ -72,23 +86,31 @@ def _reader(format_: str) -> Callable[[Mapping[str, object], str], Example]:
     return PREFERENCE_FORMATS[format_] if format_ in PREFERENCE_FORMATS else FORMATS[format_]
 
 
-def _detect(row: Row, method: str) -> str:
+def format_hint(format_: str) -> str:
+    """What to do when rows are not of the format they were read as."""
+    return f"rows are read as {format_}; `data.format` names another format, `data.columns` other column names"
+
+
+def detect(row: Row, columns: Mapping[str, str] | None = None, method: str = "sft") -> str:
+    """The format of a row, by its keys. Raises InvalidInput when it is of none that the method learns from."""
     if not isinstance(row.value, Mapping):
-        raise InvalidInput([Problem(row.where, "must be a JSON object")])
-    known = FORMATS_OF[method]
-    found = [format_ for format_ in _looks_like(row.value) if format_ in known]
-    if found:
-        return found[0]
-    like = _looks_like(row.value)
+        raise InvalidInput([Problem(row.where, row.wrong or "must be a JSON object")])
+    try:
+        value = _renamed(row.value, columns)
+    except Wrong as wrong:
+        raise InvalidInput([Problem(row.where, str(wrong))]) from wrong
+    like, known = _looks_like(value), FORMATS_OF[method]
+    if found := next((format_ for format_ in like if format_ in known), None):
+        return found
     if like:
         learns = ", ".join(name for name, formats in FORMATS_OF.items() if like[0] in formats)
         text = f"is a row of the format {like[0]}, which method {method} cannot learn from; {learns} can"
-        hint = f"{method} takes {_ASKS[known[0]]}"
-        raise InvalidInput([Problem(row.where, text)], hint=hint)
-    has = ", ".join(map(str, row.value)) or "no keys"
+        raise InvalidInput([Problem(row.where, text)], hint=f"a row of method {method} has {_ASKS[known[0]]}")
+    has = ", ".join(map(str, value)) or "no keys"
     first, last = [_ASKS[format_] for format_ in known[:-1]], _ASKS[known[-1]]
     needs = f"{', '.join(first)}, or {last}" if first else last
-    raise InvalidInput([Problem(row.where, f"has {has}; a row needs {needs}")])
+    hint = "name the columns, such as `data.columns: {prompt: question, completion: answer}`"
+    raise InvalidInput([Problem(row.where, f"has {has}; a row needs {needs}")], hint=hint)
 
 
 _ASKS: Mapping[str, str] = {
@@ -103,7 +125,7 @@ _ASKS: Mapping[str, str] = {
 }
 
 
-def _looks_like(value: Mapping[object, object]) -> list[str]:
+def _looks_like(value: Mapping[str, object]) -> list[str]:
     """The formats that a row may be of, the most telling first."""
     has = {key for key, item in value.items() if item is not None}
     found = []
@@ -111,11 +133,13 @@ def _looks_like(value: Mapping[object, object]) -> list[str]:
         found.append("preference")
     if {"prompt", "completion", "label"} <= has:
         found.append("unpaired-preference")
-    if isinstance(value.get("messages"), list):
-        found.append("messages")
-    if isinstance(turns := value.get("conversations"), list):
-        first = next(iter(turns), None)
-        found.append("messages" if isinstance(first, Mapping) and "role" in first else "sharegpt")
+    for key in _CHAT_KEYS:
+        turns = value.get(key)
+        if isinstance(turns, list | Mapping):
+            first = next(iter(turns), None)
+            keys = turns if isinstance(turns, Mapping) else first if isinstance(first, Mapping) else {}
+            chat = "from" not in keys and (key == "messages" or "role" in keys)
+            found.append("messages" if chat else "sharegpt")
     if {"prompt", "completion"} <= has:
         found.append("prompt-completion")
     if {"instruction", "output"} <= has:
@@ -127,48 +151,63 @@ def _looks_like(value: Mapping[object, object]) -> list[str]:
     return found
 
 
+def unused_columns(rows: Iterable[Row], format_: str, columns: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Columns of the rows that the format does not read, sorted: they are left aside, and that is said."""
+    if format_ == "prompt-only":  # rewards may look at any
+        return ()
+    used = {*_READ[format_], *(columns or {}).values()}
+    found: set[str] = set()
+    for row in rows:
+        if isinstance(row.value, Mapping):
+            found.update(map(str, row.value))
+    return tuple(sorted(found - used))
+
+
+def _renamed(value: Mapping[str, object], columns: Mapping[str, str] | None) -> Mapping[str, object]:
+    if not columns:
+        return value
+    for ours, theirs in columns.items():
+        if theirs not in value:
+            raise Wrong(f"has no {theirs!r}, which data.columns takes for {ours!r}{near(theirs, value)}")
+    rest = {key: item for key, item in value.items() if key not in columns.values()}
+    return {**rest, **{ours: value[theirs] for ours, theirs in columns.items()}}
+
+
 def _messages(value: Mapping[str, object], where: str) -> Example:
     key = next((key for key in _CHAT_KEYS if key in value), None)
     if key is None:
-        raise _Wrong(f"has no 'messages'{_near('messages', value)}")
-    if value.get("tools"):
-        raise _Wrong("has 'tools'; tool calls are not supported")
-    return Example(where, _conversation(value[key], key, "role", "content"))
+        raise Wrong(f"has no 'messages'{near('messages', value)}")
+    return Example(where, conversation(value[key], key, system=value.get("system")), tools=_tools(value))
 
 
 def _sharegpt(value: Mapping[str, object], where: str) -> Example:
-    if "conversations" not in value:
-        raise _Wrong(f"has no 'conversations'{_near('conversations', value)}")
-    system: list[object] = [{"from": "system", "value": value["system"]}] if value.get("system") else []
-    turns = value["conversations"]
-    return Example(
-        where, _conversation([*system, *turns] if isinstance(turns, list) else turns, "conversations", "from", "value")
-    )
+    key = next((key for key in reversed(_CHAT_KEYS) if key in value), None)
+    if key is None:
+        raise Wrong(f"has no 'conversations'{near('conversations', value)}")
+    turns = conversation(value[key], key, "from", "value", system=value.get("system"))
+    return Example(where, turns, tools=_tools(value))
 
 
 def _prompt_completion(value: Mapping[str, object], where: str) -> Example:
-    prompt, completion = _need(value, "prompt"), _need(value, "completion")
+    prompt, completion = need(value, "prompt"), need(value, "completion")
     if isinstance(prompt, list) and isinstance(completion, list):
-        return Example(where, _conversation([*prompt, *completion], "prompt + completion", "role", "content"))
-    return Example(where, _turns(_text(prompt, "prompt"), _text(completion, "completion")))
+        turns = conversation([*prompt, *completion], "prompt + completion", system=value.get("system"))
+        return Example(where, turns, tools=_tools(value))
+    return Example(where, _turns(text_of(prompt, "prompt"), text_of(completion, "completion"), value.get("system")))
 
 
 def _alpaca(value: Mapping[str, object], where: str) -> Example:
-    asked = _text(_need(value, "instruction"), "instruction")
+    asked = text_of(need(value, "instruction"), "instruction")
     more = value.get("input")
     if more is not None and not isinstance(more, str):
-        raise _Wrong("'input' must be text")
-    _check_unicode(more or "", "'input'")
+        raise Wrong("'input' must be text")
+    check_unicode(more or "", "'input'")
     question = f"{asked}\n\n{more}" if more and more.strip() else asked
-    turns = _turns(question, _text(_need(value, "output"), "output"))
-    system = value.get("system")
-    return Example(
-        where, ({"role": "system", "content": system}, *turns) if isinstance(system, str) and system else turns
-    )
+    return Example(where, _turns(question, text_of(need(value, "output"), "output"), value.get("system")))
 
 
 def _plain_text(value: Mapping[str, object], where: str) -> Example:
-    return Example(where, text=_text(_need(value, "text"), "text"))
+    return Example(where, text=text_of(need(value, "text"), "text"))
 
 
 FORMATS: Mapping[str, Callable[[Mapping[str, object], str], Example]] = {
@@ -178,64 +217,23 @@ FORMATS: Mapping[str, Callable[[Mapping[str, object], str], Example]] = {
     "sharegpt": _sharegpt,
     "text": _plain_text,
 }
+_READ: Mapping[str, tuple[str, ...]] = {
+    "messages": (*_CHAT_KEYS, "system", "tools"),
+    "prompt-completion": ("prompt", "completion", "system", "tools"),
+    "alpaca": ("instruction", "input", "output", "system"),
+    "sharegpt": (*_CHAT_KEYS, "system", "tools"),
+    "text": ("text",),
+    "preference": ("prompt", "chosen", "rejected", "system"),
+    "unpaired-preference": ("prompt", "completion", "label", "system"),
+}
 
 
-def _conversation(value: object, key: str, role_key: str, content_key: str) -> tuple[Message, ...]:
-    if not isinstance(value, list) or not value:
-        raise _Wrong(f"'{key}' must be a list of messages")
-    messages = []
-    for number, message in enumerate(value, start=1):
-        if not isinstance(message, Mapping):
-            raise _Wrong(f"message {number} must be an object with '{role_key}' and '{content_key}'")
-        if message.get("tool_calls"):
-            raise _Wrong(f"message {number} has 'tool_calls', which are not supported")
-        for part in (role_key, content_key):
-            if part not in message:
-                raise _Wrong(f"message {number} has no '{part}'{_near(part, message)}")
-        said, content = message[role_key], message[content_key]
-        role = _SHAREGPT_ROLES.get(str(said), str(said)) if role_key == "from" else str(said)
-        if role not in ROLES:
-            raise _Wrong(f"message {number} has the unknown role {said!r}{did_you_mean(role, ROLES)}")
-        if not isinstance(content, str):
-            raise _Wrong(f"the content of message {number} must be text")
-        _check_unicode(content, f"the content of message {number}")
-        if role == "assistant" and not content.strip():
-            raise _Wrong(f"the assistant's answer (message {number}) is empty")
-        messages.append({"role": role, "content": content})
-    if messages[-1]["role"] != "assistant":
-        raise _Wrong(f"ends with {messages[-1]['role']}; the last message must be the assistant's")
-    if messages[0]["role"] == "assistant":
-        raise _Wrong("begins with the assistant; there is nothing it answers")
-    return tuple(messages)
+def _tools(value: Mapping[str, object]) -> tuple[Mapping[str, Any], ...]:
+    return tools_of(value["tools"]) if value.get("tools") else ()
 
 
-def _turns(question: str, answer: str) -> tuple[Message, ...]:
-    return {"role": "user", "content": question}, {"role": "assistant", "content": answer}
-
-
-def _need(value: Mapping[str, object], key: str) -> object:
-    if value.get(key) is None:
-        raise _Wrong(f"has no '{key}'{_near(key, value)}")
-    return value[key]
-
-
-def _text(value: object, key: str) -> str:
-    if not isinstance(value, str):
-        raise _Wrong(f"'{key}' must be text")
-    _check_unicode(value, f"'{key}'")
-    if not value.strip():
-        raise _Wrong(f"'{key}' is empty")
-    return value
-
-
-def _check_unicode(value: str, what: str) -> None:
-    """JSON can spell half a surrogate pair, which no encoding can write."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise _Wrong(f"{what} is not valid Unicode text (character {error.start + 1})") from error
-
-
-def _near(wanted: str, value: Iterable[object]) -> str:
-    """`; did you mean 'mesages'?` when the row has a key that was probably meant."""
-    return did_you_mean(wanted, [key for key in value if key != wanted])
+def _turns(question: str, answer: str, system: object) -> tuple[Message, ...]:
+    turns = {"role": "user", "content": question}, {"role": "assistant", "content": answer}
+    if not system:
+        return turns
+    return {"role": "system", "content": text_of(system, "system")}, *turns

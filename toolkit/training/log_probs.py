@@ -6,9 +6,8 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from toolkit.training.batches import PaddedCollator
+from toolkit.training.batches import PaddedCollator, like_lengths
 from toolkit.training.encoding import IGNORED, Encoded
-from toolkit.training.evaluation import _batches as like_lengths
 from toolkit.training.losses import has_plain_head, next_token_losses
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def answer_log_probs(
     collate = PaddedCollator(pad)
     was_training, done = model.training, 0
     model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         for batch in like_lengths([len(row) for row in rows.input_ids], _BATCH_TOKENS):
             chosen = [{"input_ids": rows.input_ids[index], "labels": rows.labels[index]} for index in batch]
             inputs = {name: values.to(model.device) for name, values in collate(chosen).items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from toolkit.training.compared import EncodedJudged, EncodedPairs
@@ -13,17 +12,6 @@ from toolkit.training.log_probs import answer_log_probs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Scores by name and the answers given, as the run record keeps them."""
-
-    figures: dict[str, float]
-    answers: tuple[str, ...] = field(default=())
-
-    def to_json(self) -> dict[str, float]:
-        return self.figures
 
 
 def pair_scores(model: Any, tokenizer: PreTrainedTokenizerBase, held_out: EncodedPairs) -> dict[str, float]:

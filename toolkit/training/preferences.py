@@ -9,14 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from toolkit.training.examples import (
-    Example,
-    Message,
-)
-from toolkit.training.examples import _conversation as conversation
-from toolkit.training.examples import _need as need
-from toolkit.training.examples import _text as text_of
-from toolkit.training.examples import _Wrong as Wrong
+from toolkit.training.conversations import Message, Wrong, conversation, need, text_of
+from toolkit.training.examples import Example
 
 _STAND_IN: Message = {"role": "assistant", "content": "answer"}
 

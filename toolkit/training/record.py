@@ -10,13 +10,12 @@ from typing import Any
 import toolkit
 from toolkit.files.digests import FileDigest, sha256_file
 from toolkit.training.data import TrainingData
-from toolkit.training.evaluation import Question
+from toolkit.training.data_report import data_facts
 from toolkit.training.fit import Trained
-from toolkit.training.methods import Rows, Scores
+from toolkit.training.methods import Rows
 from toolkit.training.settings import Settings
 from toolkit.training.start import Start
-
-SAMPLES = 8  # held-out answers that the record shows
+from toolkit.training.stream_rows import StreamedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,7 @@ class Facts:
     versions: Mapping[str, str]
     hardware: Mapping[str, object]
     notes: Sequence[str]
+    template: Mapping[str, object]
 
 
 def build_record(
@@ -47,17 +47,16 @@ def build_record(
     snapshot: Any,
     settings: Settings,
     data: TrainingData,
-    encoded: Rows,
+    encoded: Rows | StreamedRows,
     trained: Trained,
     evaluation: Mapping[str, object] | None,
     facts: Facts,
 ) -> dict[str, object]:
     """The record of a finished run (schema `tk/run/1`). `papers` are the verdict and the permit as JSON."""
     flops, formula = training_flops(plan.shape, settings, trained, encoded.loss_tokens)
-    source = data.source
     record: dict[str, object] = {
         "schema": "tk/run/1",
-        "id": f"{facts.started.replace('-', '').replace(':', '')[:15]}-{recipe.sha256[:8]}",
+        "id": run_id(facts.started, recipe.sha256),
         "started": facts.started,
         "finished": facts.finished,
         "tool": {"name": "tk", "version": toolkit.__version__},
@@ -74,21 +73,7 @@ def build_record(
             "parameters": facts.base_parameters,
         },
         "licenses": list(facts.licenses),
-        "data": {
-            "train": {
-                "path": source.name,
-                "sha256": source.sha256,
-                "bytes": source.bytes,
-                "rows": len(data.train),
-                "tokens": encoded.tokens,
-                "format": data.format,
-            },
-            "eval": {"rows": len(data.held_out), "how": data.how},
-            "id": recipe.data.id,
-            "license": recipe.data.license,
-            "overlong_rows": 0,  # longer rows are refused, never cut
-            "loss_tokens": encoded.loss_tokens if trained.loss_tokens is None else trained.loss_tokens,
-        },
+        "data": data_facts(recipe, data, encoded, facts.template),
         "seed": settings.seed,
         "versions": dict(facts.versions),
         "hardware": dict(facts.hardware),
@@ -128,10 +113,10 @@ def build_record(
         "memory": memory_facts(plan, encoded, facts.peak_memory_bytes - facts.baseline_memory_bytes),
         "notes": list(facts.notes),
     }
-    if data.held_out_source is not None:
-        record["data"]["eval"]["sha256"] = data.held_out_source.sha256  # type: ignore[index]
     if evaluation is not None:
         record["evaluation"] = evaluation
+    if trained.loss_tokens is not None:
+        record["data"]["loss_tokens"] = trained.loss_tokens  # type: ignore[index]
     return record
 
 
@@ -144,22 +129,12 @@ def add_lineage(record: dict[str, Any], start: Start | None, rewards: Mapping[st
         record["rewards"] = [{"function": name, "sha256": digest} for name, digest in rewards.items()]
 
 
-def evaluation_of(rows: int, questions: Sequence[Question], before: Scores, after: Scores) -> dict[str, object]:
-    """Both evaluations side by side, with the first few answers in full."""
-    samples = [
-        {"prompt": question.prompt, "expected": question.expected, "before": first, "after": second}
-        for question, first, second in list(zip(questions, before.answers, after.answers, strict=True))[:SAMPLES]
-    ]
-    return {
-        "rows": rows,
-        "generated": len(questions),
-        "before": before.to_json(),
-        "after": after.to_json(),
-        "samples": samples,
-    }
+def run_id(started: str, recipe_sha256: str) -> str:
+    """The name of a run that no other has: when it began (UTC) and the recipe's digest."""
+    return f"{started.replace('-', '').replace(':', '')[:15]}-{recipe_sha256[:8]}"
 
 
-def memory_facts(plan: Any, encoded: Rows, measured_bytes: int) -> dict[str, object]:
+def memory_facts(plan: Any, encoded: Rows | StreamedRows, measured_bytes: int) -> dict[str, object]:
     """Planned and measured peak side by side, the plan's once for rows of max_length and once for the longest row that
     there was. The latter is what was measured, so `error_percent` compares the two: above zero where more was needed.
 

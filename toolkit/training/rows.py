@@ -1,59 +1,99 @@
-"""Rows of training data as they lie in a file, each with the place it came from, so that every complaint can name it.
+"""Sources of training data: files, folders, saved data sets and the hub, with what identifies each.
 
-Files are read here rather than by `datasets`, which neither keeps line numbers nor reports a second malformed line;
-hub data sets go through `datasets`.
+A source can be gone through as often as needed (`rows`), holding one row at a time, or read whole (`read_source`).
 """
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.files.digests import sha256_file, sha256_json
+from toolkit.files.schema import did_you_mean
+from toolkit.training.readers import READABLE, Row, is_data, rows_of_file
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+__all__ = ["MOST_PROBLEMS", "OpenSource", "Row", "Source", "open_source", "raise_problems", "read_source"]
+
 MOST_PROBLEMS = 20  # shown at once; a file with the wrong delimiter would otherwise fill the screen
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row and its place: `examples/support.jsonl:7`, or `rows.parquet row 7` where a file has no lines."""
-
-    value: object
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
 class Source:
-    """The rows of one entry of a recipe, with what identifies them: SHA-256 and size in bytes of what was read."""
+    """The rows of one entry of a recipe, with what identifies them: SHA-256 and size in bytes of what was read, and
+    the commit of a hub data set."""
 
     name: str
     rows: tuple[Row, ...]
     sha256: str
     bytes: int
+    revision: str | None = None
 
 
-def read_source(name: str, path: Path | None, *, offline: bool = False) -> Source:
-    """Read a JSONL, JSON, CSV, TSV or Parquet file, a folder of them (`path`), or a hub data set (no `path`).
+@dataclass(frozen=True, slots=True)
+class OpenSource:
+    """A source whose rows are read as they are asked for. `files` are its files with the names that messages use."""
+
+    name: str
+    files: tuple[tuple[Path, str], ...]
+    sha256: str
+    bytes: int
+    revision: str | None = field(default=None, kw_only=True)
+
+    def rows(self) -> Iterator[Row]:
+        """Every row in order, from the first; malformed ones with what is `wrong`."""
+        for path, name in self.files:
+            yield from rows_of_file(path, name)
+
+
+def read_source(
+    name: str,
+    path: Path | None,
+    *,
+    offline: bool = False,
+    config: str | None = None,
+    split: str | None = None,
+) -> Source:
+    """Read a file, a folder of them, a data set saved by `datasets` (`path`), or a hub data set (no `path`) whole.
 
     `name` is the entry as the recipe writes it; messages use it. Raises TkError when there is nothing to read and
     InvalidInput with every malformed line, up to MOST_PROBLEMS of them.
     """
+    source = open_source(name, path, offline=offline, config=config, split=split)
+    rows = tuple(source.rows())
+    raise_problems([Problem(row.where, row.wrong) for row in rows if row.wrong])
+    if not rows:
+        raise InvalidInput([Problem(name, "has no rows")], hint='one JSON object a line, such as {"messages": [...]}')
+    return Source(name, rows, source.sha256, source.bytes, source.revision)
+
+
+def open_source(
+    name: str,
+    path: Path | None,
+    *,
+    offline: bool = False,
+    config: str | None = None,
+    split: str | None = None,
+    streaming: bool = False,
+) -> OpenSource:
+    """Find a source without reading its rows; `streaming` leaves a hub data set on the hub. Raises TkError."""
     if path is None:
-        return _read_hub(name, offline=offline)
+        from toolkit.training.hub_data import open_hub_data
+
+        return open_hub_data(name, config=config, split=split, offline=offline, streaming=streaming)
     if not path.exists():
         raise TkError("no such file or folder of training data", where=name)
+    if config:
+        raise TkError(f"only a hub data set has configurations, and {config!r} is asked for", where=name)
     if path.is_file():
-        source = Source(name, tuple(_read_file(path, name)), sha256_file(path), path.stat().st_size)
-    else:
-        source = _read_folder(path, name)
-    if not source.rows:
-        raise InvalidInput([Problem(name, "has no rows")], hint='one JSON object a line, such as {"messages": [...]}')
-    return source
+        if split:
+            raise TkError(f"a file has no splits, and {split!r} is asked for", where=name)
+        return OpenSource(name, ((path, name),), sha256_file(path), path.stat().st_size)
+    return _open_folder(path, name, split)
 
 
 def raise_problems(problems: list[Problem], hint: str | None = None) -> None:
@@ -66,121 +106,36 @@ def raise_problems(problems: list[Problem], hint: str | None = None) -> None:
     raise InvalidInput(shown, hint=hint)
 
 
-def _read_folder(folder: Path, name: str) -> Source:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    if not files:
-        raise TkError(f"the folder holds no training data ({', '.join(SUFFIXES)})", where=name)
-    digests = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
-    rows = [
-        row
-        for path, inner in zip(files, digests, strict=True)
-        for row in _read_file(path, f"{name.rstrip('/')}/{inner}")
-    ]
-    return Source(name, tuple(rows), sha256_json(digests), sum(path.stat().st_size for path in files))
+def _open_folder(folder: Path, name: str, split: str | None) -> OpenSource:
+    """A folder of data files, or what `save_to_disk` of `datasets` wrote: a data set, or one for each split."""
+    place, label = folder, name.rstrip("/")
+    if (folder / "dataset_dict.json").is_file():
+        splits = cast("dict[str, list[str]]", _json(folder / "dataset_dict.json", name)).get("splits", [])
+        wanted = split or "train"
+        if wanted not in splits:
+            text = f"has no split {wanted!r}{did_you_mean(wanted, splits)}; it has {', '.join(splits) or 'none'}"
+            raise TkError(text, where=name, hint="name one with `split`")
+        place, label, split = folder / wanted, f"{label}/{wanted}", None
+    if (place / "state.json").is_file() and (place / "dataset_info.json").is_file():
+        if split:
+            raise TkError(f"a saved data set has no splits, and {split!r} is asked for", where=name)
+        state = cast("dict[str, list[dict[str, str]]]", _json(place / "state.json", name))
+        files = [place / Path(entry["filename"]).name for entry in state.get("_data_files", [])]
+    else:
+        files = [path for path in sorted(place.rglob("*")) if path.is_file() and is_data(path)]
+        files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(place).parts)]
+        if split:
+            files = [path for path in files if split in re.split(r"[-_./]", path.relative_to(place).as_posix())]
+        if not files:
+            what = f"files of the split {split!r}" if split else "training data"
+            raise TkError(f"the folder holds no {what}", where=name, hint=f"it may hold {READABLE}")
+    digests = {path.relative_to(place).as_posix(): sha256_file(path) for path in files}
+    named = tuple((path, f"{label}/{inner}") for path, inner in zip(files, digests, strict=True))
+    return OpenSource(name, named, sha256_json(digests), sum(path.stat().st_size for path in files))
 
 
-def _read_file(path: Path, name: str) -> Iterator[Row]:
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        yield from _read_parquet(path, name)
-        return
-    if suffix not in SUFFIXES:
-        raise TkError(
-            f"cannot tell how to read {suffix or 'a file without suffix'}",
-            where=name,
-            hint=f"use {', '.join(SUFFIXES)}",
-        )
+def _json(path: Path, name: str) -> object:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise InvalidInput([Problem(f"{name}:{line}", "is not text in UTF-8")]) from error
-    except OSError as error:
-        raise TkError(f"cannot be read: {error.strerror}", where=name) from error
-    if suffix in (".csv", ".tsv"):
-        yield from _read_table(text, name, "\t" if suffix == ".tsv" else ",")
-    elif suffix == ".json" and text.lstrip().startswith("["):
-        yield from _read_array(text, name)
-    else:  # many a `.json` holds one object a line
-        yield from _read_lines(text, name)
-
-
-def _read_lines(text: str, name: str) -> Iterator[Row]:
-    problems = []
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(Row(json.loads(line), f"{name}:{number}"))
-        except json.JSONDecodeError as error:
-            problems.append(Problem(f"{name}:{number}", f"not valid JSON: {error.msg} at column {error.colno}"))
-        except (ValueError, RecursionError) as error:  # a number too long, brackets without end
-            problems.append(Problem(f"{name}:{number}", f"not valid JSON: {error}"))
-    raise_problems(problems)
-    yield from rows
-
-
-def _read_array(text: str, name: str) -> Iterator[Row]:
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(
-            [Problem(f"{name}:{error.lineno}", f"not valid JSON: {error.msg} at column {error.colno}")]
-        ) from error
-    yield from (Row(value, f"{name} row {number}") for number, value in enumerate(values, start=1))
-
-
-def _read_table(text: str, name: str, delimiter: str) -> Iterator[Row]:
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
-    problems = []
-    rows = []
-    line = 2
-    try:
-        for value in reader:
-            if None in value or None in value.values():
-                wanted = len(reader.fieldnames or ())
-                problems.append(Problem(f"{name}:{line}", f"has not the {wanted} columns of the first line"))
-            else:
-                rows.append(Row(value, f"{name}:{line}"))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        problems.append(Problem(f"{name}:{line}", f"not valid CSV: {error}"))
-    raise_problems(problems)
-    yield from rows
-
-
-def _read_parquet(path: Path, name: str) -> Iterator[Row]:
-    from pyarrow import ArrowException  # type: ignore[import-untyped]
-    from pyarrow.parquet import read_table  # type: ignore[import-untyped]
-
-    try:
-        values = read_table(path).to_pylist()
-    except (ArrowException, OSError) as error:
-        raise TkError(f"not a readable Parquet file: {error}", where=name) from error
-    yield from (Row(value, f"{name} row {number}") for number, value in enumerate(values, start=1))
-
-
-def _read_hub(name: str, *, offline: bool) -> Source:
-    hub_id, _, revision = name.partition("@")
-    if hub_id.count("/") != 1 or Path(hub_id).suffix.lower() in SUFFIXES or hub_id.startswith((".", "/")):
-        raise TkError(
-            "no such file or folder of training data", where=name, hint="paths are relative to the current folder"
-        )
-    if offline:
-        raise TkError("a hub data set cannot be read offline unless it is a file", where=name, hint="download it first")
-    import datasets
-
-    try:
-        table = datasets.load_dataset(hub_id, split="train", revision=revision or None)
-    except Exception as error:  # the library raises a dozen unrelated classes for not found, no network and bad files
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TkError(
-            f"the hub data set cannot be read: {first}", where=name, hint="check the id, or name a file"
-        ) from error
-    values: list[Mapping[str, object]] = list(table)
-    rows = tuple(Row(value, f"{name} row {number}") for number, value in enumerate(values, start=1))
-    if not rows:
-        raise InvalidInput([Problem(name, "has no rows")])
-    return Source(name, rows, sha256_json(values), table.nbytes if hasattr(table, "nbytes") else 0)
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TkError(f"its {path.name} is not valid JSON", where=name) from error

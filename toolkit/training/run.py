@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,20 @@ from toolkit.planning.recipe import Recipe
 from toolkit.release.record import write_record
 from toolkit.training import environment, run_folder
 from toolkit.training.checkpoints import resumable
+from toolkit.training.checkup import Checkup
+from toolkit.training.curve import Curve
 from toolkit.training.data import TrainingData, load_data
 from toolkit.training.distributed.state import whole_adapter
 from toolkit.training.distributed.strategy import distribute
 from toolkit.training.distributed.team import current
-from toolkit.training.methods import Scores, method_of
+from toolkit.training.judging import Judge, measures_of
+from toolkit.training.loading import load_adapted
+from toolkit.training.methods import method_of
 from toolkit.training.progress import Event, Progress, silent
 from toolkit.training.rewards import reward_digests
 from toolkit.training.settings import settings_of
+from toolkit.training.state import under_way
+from toolkit.training.tracking import tracked
 
 if TYPE_CHECKING:
     from toolkit.licensing.verdict import Verdict
@@ -47,43 +53,40 @@ def finetune(
 
     `data` is what `load_data` gave for this recipe, where a caller has looked at it already; else it is read here. A run that was stopped goes on from its last checkpoint. `overwrite` discards what an earlier run left in the folder.
     Raises TypeError without a permit; TkError when the permit is for another recipe or verdict, the plan does not fit,
-    or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C.
+    or the folder holds a finished run; InvalidInput for the data; Stopped on Ctrl-C. A run that fails what
+    `evaluate.require` asks ends well and says so in its record (`evaluation.gate`).
     """
     team = current()
     _check_papers(permit, recipe, verdict)
     require_fit(plan, recipe.path)
     if plan.gpus != team.size:
         raise TkError(f"the plan is for {plan.gpus} processes, and {team.size} run it", where=recipe.path)
+    measures = measures_of(recipe, offline=offline)
     progress = progress if team.first else silent
     started, begun = _now(), time.monotonic()
     run = team.from_first(lambda: run_folder.open_run(Path(recipe.output), overwrite=overwrite))
     environment.prepare()
     if data is None:
-        progress(Event("data", f"reading {recipe.data.train}"))
+        progress(Event("data", f"reading {', '.join(source.name for source in recipe.data.sources)}"))
         data = load_data(recipe, offline=offline)
     method, settings = method_of(recipe.method), settings_of(recipe, plan.choices, plan.device.kind)
     folder = snapshot.local_folder()
 
-    with environment.quiet_libraries(team.log(run)) as log:
+    with environment.quiet_libraries(team.log(run)) as log, ExitStack() as ends:
 
         def say(event: Event) -> None:
             if event.done is None:
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, base, initialisation, masks, new_tokens, record
+        from toolkit.training import adapters, record, serving
+        from toolkit.training.prepared import prepare_rows
         from toolkit.training.start import begin_from, start_of
 
-        say(
-            Event(
-                "data", f"tokenising {len(data.train)} rows to train on and {len(data.held_out)} held out ({data.how})"
-            )
-        )
-        tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
-        new_tokens.extend(tokenizer, settings.new_tokens, recipe.path)
-        plain = method.CONVERSES and masks.ensure_template(tokenizer)
-        encoded = method.encode(data.train, tokenizer, settings)
-        held_out = method.encode(data.held_out, tokenizer, settings)
+        counted = f"{len(data.train)} rows" if data.stream is None else "streamed rows"
+        say(Event("data", f"tokenising {counted} to train on and {len(data.held_out)} held out ({data.how})"))
+        rows = prepare_rows(recipe, data, method, settings, folder)
+        tokenizer, encoded, held_out, settings = rows.tokenizer, rows.encoded, rows.held_out, rows.settings
         asked = recipe.evaluate
         questions = method.questions(data.held_out, held_out, tokenizer, asked)
 
@@ -95,24 +98,15 @@ def finetune(
         team.from_first(lambda: run_folder.clear(run, overwrite=overwrite))
         checkpoint = team.from_first(lambda: resumable(run / "checkpoints", identity))
         say(Event("base", f"loading {snapshot.id}" + (f", to go on from {checkpoint.name}" if checkpoint else "")))
+        if team.first:
+            ends.enter_context(under_way(run, recipe, plan, verdict.level, started))
+            named = record.run_id(started, recipe.sha256)
+            progress = ends.enter_context(tracked(recipe, plan, verdict, run, named, progress))
         environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
-        model = base.load_base(
-            folder,
-            dtype=settings.dtype,
-            device=settings.device_type,
-            quantise=settings.bits is not None,
-            bits=settings.bits,
-            attention=settings.attention,
-            trust_remote_code=settings.trust_remote_code,
-            to_shard=settings.sharding == "fsdp2",
-        )
-        parameters = base.count_parameters(model)
-        new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
-        ending = masks.Template(tokenizer).end_of_turn() if method.CONVERSES else None
-        stops = base.align_tokens(model, tokenizer, ending)
-        adapted: Any = adapters.add_adapter(model, settings, tokenizer, encoded)
+        loaded = load_adapted(folder, tokenizer, settings, rows.at_hand, converses=method.CONVERSES)
+        adapted: Any = loaded.model
         if start:
             begin_from(start, adapted)
         trainable = adapters.trainable_parameters(adapted)
@@ -121,22 +115,17 @@ def finetune(
             adapters.load_weights(adapted, checkpoint)
         distribute(adapted, settings.sharding, team, settings.device_type)
 
-        def judge(stage: str) -> Scores:
-            def report(done: int, total: int) -> None:
-                progress(Event(stage, "held-out rows and answers", done, total))
-
-            say(Event(stage, f"measuring on {held_out.rows} held-out rows, {len(questions)} answers"))
-            return method.score(adapted, tokenizer, held_out, questions, stops, asked, report)
-
-        if held_out.rows:
-            # The base itself, not an untrained adapter; but what an earlier run left is what this one begins with.
-            with contextlib.nullcontext() if start else initialisation.base_alone(adapted):
-                before = judge("before")
+        judge = Judge(method, adapted, tokenizer, held_out, questions, loaded.stops, recipe, measures, say)
+        before = None if judge.idle else judge.before()
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
-        say(Event("train", f"training {trainable:,} parameters ({kinds})"))
-        trained = method.train(adapted, tokenizer, encoded, settings, run, progress, checkpoint)
-        after = judge("after") if held_out.rows else None
+        known = {"planned_memory_bytes": plan.memory.peak_bytes, "baseline_memory_bytes": peak.baseline}
+        say(Event("train", f"training {trainable:,} parameters ({kinds})", values=known))
+        follow = say
+        if asked.every is not None:
+            follow = Checkup(asked.every, judge.loss_now, Curve(team.own(run) / "metrics.jsonl"), say)
+        trained = method.train(adapted, tokenizer, encoded, settings, run, follow, checkpoint)
+        after = None if judge.idle else judge("after")
 
         say(Event("record", "saving the adapter"))
         peak_bytes = team.largest(peak.bytes())
@@ -145,15 +134,17 @@ def finetune(
             team.wait()  # until the record is written
             return run
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision, whole)
-        notes = [*encoded.notes, *(["the base has no chat template; the plain one was used"] if plain else [])]
+        notes = rows.notes(data)
         if start:
-            notes.append(f"training and its evaluation began with the adapter of run {start.id}")
+            notes.append(f"training, and the evaluation before it, began with the adapter of run {start.id}")
+        if served := serving.served_otherwise(run / "adapter", *rows.sampled):
+            notes.append(f"the tokenizer saved with the adapter does not render rows as they were trained on: {served}")
         facts = record.Facts(
             started=started,
             finished=_now(),
             wall_seconds=time.monotonic() - begun,
             base_files=base_files,
-            base_parameters=parameters,
+            base_parameters=loaded.base_parameters,
             licenses=run_folder.copy_licenses(snapshot, verdict.to_json(), run),
             adapter_files=record.digests_of(run / "adapter", "adapter"),
             adapted_modules=modules,
@@ -164,8 +155,9 @@ def finetune(
             versions=environment.versions(),
             hardware=environment.hardware(settings.device, plan.device.name),
             notes=notes,
+            template={**rows.template, "rows_compared": len(rows.sampled[0]), "served_as_trained": not served},
         )
-        compared = record.evaluation_of(held_out.rows, questions, before, after) if after is not None else None
+        compared = judge.record(before, after) if before is not None and after is not None else None
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}
         value = record.build_record(papers, recipe, plan, snapshot, settings, data, encoded, trained, compared, facts)
         record.add_lineage(value, start, reward_digests(recipe))

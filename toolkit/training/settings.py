@@ -35,11 +35,15 @@ class Settings:
     packing: bool
     checkpointing: bool
     seed: int
+    save_every: float | str = 0.25  # share of the steps, or a time such as 10min
+    save_keep: int = 2
     trust_remote_code: bool = False
     start: str | None = None
     preference: PreferenceSettings = field(default_factory=PreferenceSettings)
     grpo: GrpoSettings = field(default_factory=GrpoSettings)
     recipe: str = ""  # its file, which names of reward functions are relative to
+    on_overlength: str = "error"  # error | split | truncate
+    train_on: str = "assistant"  # assistant | last | all
     sharding: str = "none"  # none | ddp | fsdp2
     dora: bool = False
     rslora: bool = False
@@ -89,11 +93,15 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         packing=bool(value["packing"]),
         checkpointing=bool(value["gradient_checkpointing"]),
         seed=train.seed,
+        save_every=train.save.every,
+        save_keep=train.save.keep,
         trust_remote_code=recipe.trust_remote_code,
         start=recipe.adapter.start,
         preference=replace(recipe.preference, beta=value.get("beta"), loss=value.get("preference_loss")),
         grpo=recipe.grpo,
         recipe=recipe.path,
+        on_overlength=recipe.data.on_overlength,
+        train_on=recipe.data.train_on,
         sharding=str(value["sharding"]),
         dora=recipe.adapter.dora,
         rslora=recipe.adapter.rslora,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -17,10 +18,12 @@ class Stopped(TkError):
 
 
 class StopRequest:
-    """While entered, the first Ctrl-C (or SIGTERM) only sets `asked`; a second one interrupts at once."""
+    """While entered, the first Ctrl-C (or SIGTERM) only sets `asked` and calls `tell`, which may do little: it runs in
+    the midst of anything. A second one interrupts at once."""
 
     def __init__(self) -> None:
         self.asked = False
+        self.tell: Callable[[], None] = lambda: None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -36,6 +39,7 @@ class StopRequest:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         self._restore()
+        self.tell()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -16,16 +16,13 @@ from toolkit.licensing.recognition.compare import Comparison, compare, is_notice
 from toolkit.licensing.recognition.field_report import (
     FieldReport,
     Sibling,
-    field_differences,
     field_values,
     other_holder,
     own_fields,
-    unknown_fields,
 )
 from toolkit.licensing.recognition.prints import LOOSE, Fingerprint, Fingerprints, Whole, codes_of
 from toolkit.licensing.recognition.reading import SOFT_BREAK, TELLING, Reading, read
 from toolkit.licensing.recognition.search import Place, places
-from toolkit.licensing.recognition.values import dates
 
 NEAREST = 0.65  # below this similarity a text is no copy of a licence: see docs/recognition.md for the measurement
 _COMPARED = 12  # places that are compared in full before the best is taken
@@ -98,6 +95,8 @@ def recognise(text: str, prints: Fingerprints, *, embedded: bool = False) -> Rec
     others = {one.id: one.similarity for one in seen}
     if not found:
         near = tuple(sorted((Other(*one) for one in others.items() if one[1] >= 0.1), key=_nearest))[:_OTHERS]
+        from toolkit.licensing.recognition.field_differences import unknown_fields
+
         fields = FieldReport(unknown_fields(reading))
         return Recognition(None, near[0].similarity if near else 0.0, False, near, (), (), (), copyrights, fields)
     chief = max(found, key=lambda one: one.matched)
@@ -128,6 +127,8 @@ def recognise(text: str, prints: Fingerprints, *, embedded: bool = False) -> Rec
     if changes and similarity == 1.0:
         added = sum(len(change.text.split()) for change in changes if change.kind == "added")
         similarity = round(min(0.9999, 2 * chief.matched / (2 * chief.matched + added)), 4)
+    from toolkit.licensing.recognition.field_differences import field_differences  # an unmodified text needs it not
+
     differences = field_differences(known, chief, reading, () if embedded else tuple(outside))
     fields = FieldReport(
         field_values(known, differences),
@@ -144,6 +145,8 @@ def _siblings(
 ) -> tuple[Sibling, ...]:
     """How the fields of a text differ from those of each licence that is near; the one that it differs least from
     first."""
+    from toolkit.licensing.recognition.field_differences import field_differences
+
     compared = {one.id: one for one in seen}
     siblings = [
         Sibling(other.id, field_differences(prints.get(other.id), compared[other.id], reading))
@@ -330,7 +333,11 @@ def _lines(low: int, high: int, reading: Reading) -> list[tuple[int, int]]:
 def _dated_alike(line: str, known: Fingerprint) -> bool:
     """Whether the dates in a line are the licence's, where it has any; a month alone may be that of a day."""
     ours = [field.value for field in known.fields if field.kind == "date"]
-    return not ours or all(any(value.startswith(date) for value in ours) for date, _, _ in dates(line))
+    if not ours:
+        return True
+    from toolkit.licensing.recognition.values import dates
+
+    return all(any(value.startswith(date) for value in ours) for date, _, _ in dates(line))
 
 
 def _harmless(low: int, high: int, reading: Reading, known: Fingerprint, *, at_head: bool) -> bool:

@@ -6,7 +6,7 @@ trainer is told), `fit` (running one), `encoding` and `compared` (rows as tokens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -16,17 +16,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from toolkit.planning.recipe_values import EvaluateSettings
+    from toolkit.training.answers import Question
     from toolkit.training.encoding import Encoded
-    from toolkit.training.evaluation import Question
+    from toolkit.training.evaluation import Scores
     from toolkit.training.examples import Example
     from toolkit.training.fit import Trained
+    from toolkit.training.metrics import Metric
+    from toolkit.training.overlength import Overlength
     from toolkit.training.progress import Progress
     from toolkit.training.settings import Settings
 
 
 class Rows(Protocol):
     """Rows as a method learns from them: counts of rows, tokens and counted tokens, the longest, notes for the record,
-    and the rows whose likelihood is what is wanted."""
+    the rows whose likelihood is what is wanted (`spoken`), and those that are an undivided example (`whole`)."""
 
     @property
     def rows(self) -> int: ...
@@ -39,15 +42,10 @@ class Rows(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
     @property
-    def spoken(self) -> Encoded: ...
-
-
-class Scores(Protocol):
-    """What an evaluation found: scores by name, and the answers given."""
-
+    def overlength(self) -> Overlength | None: ...
     @property
-    def answers(self) -> tuple[str, ...]: ...
-    def to_json(self) -> dict[str, float]: ...
+    def spoken(self) -> Encoded: ...
+    def whole(self) -> Iterator[tuple[int, list[int], list[int]]]: ...
 
 
 class Method(Protocol):
@@ -78,8 +76,9 @@ class Method(Protocol):
         stops: Sequence[int],
         asked: EvaluateSettings,
         report: Callable[[int, int], None],
+        metrics: Sequence[Metric],
     ) -> Scores:
-        """How good the model is as it stands, on rows it does not learn from."""
+        """How good the model is as it stands, on rows it does not learn from; `metrics` are those of the recipe."""
 
     @staticmethod
     def train(

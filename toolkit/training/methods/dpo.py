@@ -17,7 +17,7 @@ from toolkit.training.fit import Trained, fit
 from toolkit.training.log_probs import answer_log_probs, use_tiled_head
 from toolkit.training.methods.sft import questions
 from toolkit.training.methods.sft import score as plain_score
-from toolkit.training.preference_scores import Figures, pair_scores
+from toolkit.training.preference_scores import pair_scores
 from toolkit.training.progress import Event, Progress
 from toolkit.training.trainers import adapter_kept, bare
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from toolkit.training.evaluation import Scores
     from toolkit.training.examples import Example
     from toolkit.training.settings import Settings
 
@@ -41,10 +42,10 @@ def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, sett
     return encode_pairs(examples, tokenizer, settings.max_length)
 
 
-def score(model: Any, tokenizer: PreTrainedTokenizerBase, held_out: EncodedPairs, *trial: Any) -> Figures:
+def score(model: Any, tokenizer: PreTrainedTokenizerBase, held_out: EncodedPairs, *trial: Any) -> Scores:
     """Likelihood and answers as for supervised fine-tuning, on wanted answers, and how pairs are preferred."""
     plain = plain_score(model, tokenizer, held_out.chosen, *trial)
-    return Figures({**plain.to_json(), **pair_scores(model, tokenizer, held_out)}, plain.answers)
+    return replace(plain, others={**plain.others, **pair_scores(model, tokenizer, held_out)})
 
 
 def train(
@@ -88,7 +89,7 @@ def train(
     trainer.precompute_ref_logps = True  # they are: TRL would keep them in a cache of its own, by a digest of the base
     if settings.device_type != "cuda" or settings.new_tokens:
         use_tiled_head(model)
-    trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, curve=CURVE)
+    trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, figures=CURVE)
     return replace(trained, forward_tokens=data.tokens)
 
 

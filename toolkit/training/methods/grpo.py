@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.training.answers import Question, answers_to
 from toolkit.training.arguments import training_arguments
 from toolkit.training.compared import EncodedTasks, encode_tasks
-from toolkit.training.evaluation import Question, _answers
+from toolkit.training.evaluation import Scores
 from toolkit.training.fit import Trained, fit
 from toolkit.training.log_probs import use_tiled_head
-from toolkit.training.preference_scores import Figures
 from toolkit.training.progress import Progress
 from toolkit.training.rewards import Reward, load_rewards, mean_rewards
 from toolkit.training.trainers import adapter_kept, bare
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from toolkit.planning.recipe_values import EvaluateSettings
     from toolkit.training.examples import Example
+    from toolkit.training.metrics import Metric
     from toolkit.training.settings import Settings
 
 CONVERSES = True
@@ -57,19 +58,27 @@ def score(
     stops: Sequence[int],
     asked: EvaluateSettings,
     report: Callable[[int, int], None],
-) -> Figures:
-    """Mean reward of the likeliest answers to held-out prompts, as long as those that training samples."""
+    metrics: Sequence[Metric],
+) -> Scores:
+    """Mean reward of the likeliest answers to held-out prompts, which are as long as those that training samples; and
+    the recipe's metrics where every row has an answer."""
     import torch
 
     if not questions:
-        return Figures({})
+        return Scores(None, ())
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
-        answers = _answers(model, tokenizer, questions, stops, held_out.room, lambda done: report(done, len(questions)))
+    with torch.no_grad():
+        answers = answers_to(
+            model, tokenizer, questions, stops, held_out.room, lambda done: report(done, len(questions))
+        )
     model.train(was_training)
     ids = tokenizer(list(answers), add_special_tokens=False)["input_ids"]
-    return Figures(dict(mean_rewards(held_out.rewards, held_out.tasks[: len(questions)], answers, ids)), answers)
+    found = dict(mean_rewards(held_out.rewards, held_out.tasks[: len(questions)], answers, ids))
+    if all(question.expected for question in questions):
+        expected, prompts = [item.expected for item in questions], [item.prompt for item in questions]
+        found |= {metric.score: metric.mean(answers, expected, prompts) for metric in metrics}
+    return Scores(None, answers, found)
 
 
 def train(
@@ -109,7 +118,7 @@ def train(
         )
     if settings.device_type != "cuda" and asked.temperature == 1.0:
         use_tiled_head(model)
-    trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, curve=CURVE)
+    trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, figures=CURVE)
     seen = int(trainer.state.num_input_tokens_seen)
     sampled = seen - round(data.tokens * asked.generations * trained.epochs)
     return replace(trained, tokens=seen, forward_tokens=seen * (2 if asked.beta else 1), loss_tokens=sampled)

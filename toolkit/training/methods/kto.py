@@ -18,7 +18,7 @@ from toolkit.training.log_probs import answer_log_probs, use_tiled_head
 from toolkit.training.methods.dpo import answer_batch, rows_dataset
 from toolkit.training.methods.sft import questions as questions_of
 from toolkit.training.methods.sft import score as plain_score
-from toolkit.training.preference_scores import Figures, judged_scores
+from toolkit.training.preference_scores import judged_scores
 from toolkit.training.progress import Event, Progress
 from toolkit.training.trainers import adapter_kept, bare
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from toolkit.training.evaluation import Scores
     from toolkit.training.examples import Example
     from toolkit.training.settings import Settings
 
@@ -48,10 +49,10 @@ def questions(
     return questions_of(wanted, held_out, tokenizer, *asked)
 
 
-def score(model: Any, tokenizer: PreTrainedTokenizerBase, held_out: EncodedJudged, *trial: Any) -> Figures:
+def score(model: Any, tokenizer: PreTrainedTokenizerBase, held_out: EncodedJudged, *trial: Any) -> Scores:
     """Likelihood of wanted answers and answers given, as for supervised fine-tuning, and wanted against unwanted."""
     plain = plain_score(model, tokenizer, held_out.spoken, *trial)
-    return Figures({**plain.to_json(), **judged_scores(model, tokenizer, held_out)}, plain.answers)
+    return replace(plain, others={**plain.others, **judged_scores(model, tokenizer, held_out)})
 
 
 def train(
@@ -79,8 +80,8 @@ def train(
     columns: dict[str, list[Any]] = {
         "ids": answers.input_ids,
         "labels": answers.labels,
-        "KL_ids": crossed.input_ids,
-        "KL_labels": crossed.labels,
+        "crossed": crossed.input_ids,
+        "crossed_labels": crossed.labels,
         "label": [data.wanted[index] for index in order],
         "ref_logps": answer_log_probs(model, answers, pad),
         "ref_KL_logps": answer_log_probs(model, crossed, pad),
@@ -107,7 +108,7 @@ def train(
     trainer.precompute_ref_logps = True  # as in `dpo`
     if settings.device_type != "cuda" or settings.new_tokens:
         use_tiled_head(model)
-    trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, curve=CURVE)
+    trained = fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, figures=CURVE)
     once = answers.tokens + crossed.tokens
     return replace(trained, forward_tokens=round(once + crossed.tokens * trained.epochs))
 
@@ -140,10 +141,8 @@ class JudgedCollator:
         import torch
 
         batch: dict[str, Tensor] = {}
-        for prefix in ("", "KL_"):
-            part = answer_batch(
-                [row[f"{prefix}ids"] for row in rows], [row[f"{prefix}labels"] for row in rows], self._pad
-            )
+        for prefix, ids, labels in (("", "ids", "labels"), ("KL_", "crossed", "crossed_labels")):
+            part = answer_batch([row[ids] for row in rows], [row[labels] for row in rows], self._pad)
             batch |= {f"{prefix}{name}": value for name, value in part.items()}
         for name in ("label", "ref_logps", "ref_KL_logps"):
             batch[name] = torch.tensor([row[name] for row in rows])

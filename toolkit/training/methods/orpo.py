@@ -61,7 +61,7 @@ def train(
     add_fused_lm_head(model.get_base_model())
     if settings.device_type != "cuda" or settings.new_tokens:
         use_tiled_head(model)
-    return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, curve=CURVE)
+    return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint, figures=CURVE)
 
 
 def _ready(columns: dict[str, list[Any]]) -> Any:

@@ -39,10 +39,13 @@ def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, sett
     Raises TkError where the tokenizer has no end-of-text token.
     """
     documents = tokenise_texts([example.text for example in examples], tokenizer)
-    pieces = [piece for document in documents for piece in split(document, settings.max_length)]
+    found = [
+        (index, piece) for index, document in enumerate(documents) for piece in split(document, settings.max_length)
+    ]
+    pieces = [piece for _, piece in found]
     parted = sum(len(document) > settings.max_length for document in documents)
     notes = (f"{parted} documents longer than {settings.max_length} tokens were split",) if parted else ()
-    return Encoded(pieces, pieces, notes)
+    return Encoded(pieces, pieces, notes, origins=tuple(index for index, _ in found))
 
 
 def questions(*_: Any) -> tuple[()]:

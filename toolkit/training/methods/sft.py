@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.training import encoding, evaluation
+from toolkit.training.answers import questions_of
 from toolkit.training.arguments import training_arguments
 from toolkit.training.batches import PackedCollator, PaddedCollator
-from toolkit.training.fit import Trained, fit
+from toolkit.training.fit import Trained, fit, step_of
 from toolkit.training.losses import next_token_losses
 from toolkit.training.progress import Progress
+from toolkit.training.stream_rows import StreamedRows
 from toolkit.training.trainers import adapter_kept, bare
 
 if TYPE_CHECKING:
@@ -19,10 +22,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from toolkit.planning.recipe_values import EvaluateSettings
+    from toolkit.training.answers import Question
     from toolkit.training.encoding import Encoded
-    from toolkit.training.evaluation import Question
     from toolkit.training.examples import Example
     from toolkit.training.methods import Rows
+    from toolkit.training.metrics import Metric
     from toolkit.training.settings import Settings
 
 CONVERSES = True
@@ -30,14 +34,16 @@ CONVERSES = True
 
 def encode(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Encoded:
     """Rows of which the loss counts the assistant's tokens. Raises InvalidInput naming each row that cannot be used."""
-    return encoding.encode(examples, tokenizer, settings.max_length)
+    return encoding.encode(
+        examples, tokenizer, settings.max_length, on_overlength=settings.on_overlength, train_on=settings.train_on
+    )
 
 
 def questions(
     examples: Sequence[Example], held_out: Rows, tokenizer: PreTrainedTokenizerBase, asked: EvaluateSettings
 ) -> tuple[Question, ...]:
     """Held-out prompts to be answered before and after; the answer that counts as right is the wanted one."""
-    return evaluation.questions_of(examples, held_out.spoken, tokenizer, asked.generate, asked.max_new_tokens)
+    return questions_of(examples, held_out.spoken, tokenizer, asked.generate, asked.max_new_tokens)
 
 
 def score(
@@ -48,15 +54,16 @@ def score(
     stops: Sequence[int],
     asked: EvaluateSettings,
     report: Callable[[int, int], None],
+    metrics: Sequence[Metric],
 ) -> evaluation.Scores:
-    """Loss on held-out rows, and the answers given."""
-    return evaluation.score(model, tokenizer, held_out, questions, stops, asked.max_new_tokens, report)
+    """Loss on held-out rows, and how good the answers are."""
+    return evaluation.score(model, tokenizer, held_out, questions, stops, asked.max_new_tokens, report, metrics)
 
 
 def train(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    data: Encoded,
+    data: Encoded | StreamedRows,
     settings: Settings,
     run: Path,
     progress: Progress,
@@ -68,9 +75,14 @@ def train(
     from datasets import Dataset
     from trl import SFTConfig
 
-    rows = Dataset.from_dict({"input_ids": data.input_ids, "labels": data.labels})
+    arguments = training_arguments(settings, run, keep_checkpoints=keep_checkpoints)
+    if isinstance(data, StreamedRows):
+        rows = data.dataset(passed=step_of(checkpoint) * data.batch)
+        arguments["ignore_data_skip"] = True  # the stream itself passes over what was trained on, untokenised
+    else:
+        rows = Dataset.from_dict({"input_ids": data.input_ids, "labels": data.labels})
     args = SFTConfig(
-        **training_arguments(settings, run, keep_checkpoints=keep_checkpoints),
+        **arguments,
         max_length=None,  # checked when the rows were tokenised
         dataset_kwargs={"skip_prepare_dataset": True},
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
@@ -80,7 +92,11 @@ def train(
         trainer = trainer_class(settings)(
             model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
         )
-    return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+    if not isinstance(data, StreamedRows):
+        return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
+    trained = fit(trainer, settings, run, progress, tokens=0, checkpoint=checkpoint)
+    data.end(trained.steps)
+    return replace(trained, tokens=data.tokens_seen, epochs=round(data.epochs, 4))
 
 
 def trainer_class(settings: Settings) -> Any:
