@@ -40,5 +40,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (a few minutes the first time) ..." >&2
 	@$(PY) -m pip install --quiet --constraint constraints.txt "pip>=25.1"
-	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[train,release,audit]" --group dev
+	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[train,release,audit,gguf]" --group dev
 	@touch $@

@@ -5,6 +5,7 @@ Every side takes a `Workload` and gives an `Outcome`; model and trainer are made
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import tempfile
 import time
@@ -110,33 +111,36 @@ def by_hand(work: Workload) -> Outcome:
     """The same arithmetic as tk's in a loop of its own: no trainer, no data loader, no callbacks."""
     import torch
 
-    from toolkit.training.batches import PackedCollator
+    from toolkit.training.batches import FlatCollator, PackedCollator
     from toolkit.training.losses import next_token_losses
+    from toolkit.training.row_attention import attending_within_rows
 
     model, settings, clock = adapted(work), work.settings, Clock(work.settings.device_type)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     adam = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    collate = PackedCollator(0)
+    cuda = settings.device_type == "cuda"
+    collate = PackedCollator(0) if cuda else FlatCollator()
     losses: list[float] = []
     model.train()
     order = order_of(work)
-    for step in range(work.steps):
-        chosen = [order[(step * work.batch_size + index) % len(order)] for index in range(work.batch_size)]
-        counted = sum(label != IGNORED for index in chosen for label in work.labels[index][1:])
-        total = torch.zeros((), device=settings.device_type)
-        for begin in range(0, len(chosen), settings.micro_batch_size):
-            micro = chosen[begin : begin + settings.micro_batch_size]
-            batch = collate([{"input_ids": work.input_ids[i], "labels": work.labels[i]} for i in micro])
-            inputs = {name: value.to(settings.device_type) for name, value in batch.items()}
-            labels = inputs.pop("labels")
-            loss = next_token_losses(model, inputs, labels).sum() / counted
-            loss.backward()
-            total += loss.detach()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        adam.step()
-        adam.zero_grad(set_to_none=True)
-        losses.append(float(total))
-        clock.mark()
+    with contextlib.nullcontext() if cuda else attending_within_rows(model):
+        for step in range(work.steps):
+            chosen = [order[(step * work.batch_size + index) % len(order)] for index in range(work.batch_size)]
+            counted = sum(label != IGNORED for index in chosen for label in work.labels[index][1:])
+            total = torch.zeros((), device=settings.device_type)
+            for begin in range(0, len(chosen), settings.micro_batch_size):
+                micro = chosen[begin : begin + settings.micro_batch_size]
+                batch = collate([{"input_ids": work.input_ids[i], "labels": work.labels[i]} for i in micro])
+                inputs = {name: value.to(settings.device_type) for name, value in batch.items()}
+                labels = inputs.pop("labels")
+                loss = next_token_losses(model, inputs, labels).sum() / counted
+                loss.backward()
+                total += loss.detach()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            adam.step()
+            adam.zero_grad(set_to_none=True)
+            losses.append(float(total))
+            clock.mark()
     return clock.outcome(losses)
 
 

@@ -96,9 +96,11 @@ def test_rows_of_very_different_lengths_are_packed_and_the_reason_counts_them() 
 
 def test_a_cpu_trains_in_float32_and_says_why() -> None:
     plan = planned(CPU, "Qwen/Qwen2.5-0.5B", max_length=512)
-    assert chosen(plan, "adapter", "dtype", "packing") == ("lora", "float32", False)
+    assert chosen(plan, "adapter", "dtype", "packing") == ("lora", "float32", True)
     assert "no native bfloat16" in plan.choices["dtype"].why
-    assert plan.choices["packing"].why
+    assert "nothing is computed for padding" in plan.choices["packing"].why
+    assert chosen(planned(CPU, "Qwen/Qwen2.5-0.5B", packing=False), "packing") == (False,)
+    assert chosen(planned(CPU, "Qwen/Qwen2.5-0.5B", micro_batch_size=1), "packing") == (False,)
 
 
 @pytest.mark.parametrize("gpu", ["T4", "V100"])

@@ -17,11 +17,18 @@ Papers = Callable[..., tuple[Any, ...]]
 
 @pytest.mark.parametrize(("family", "adapter"), [("qwen2", "lora"), ("llama", "qlora")])
 def test_two_real_steps_allocate_what_was_planned(papers: Papers, family: str, adapter: str) -> None:
-    _, recipe, plan, snapshot, _ = papers(family, adapter, batch_size=4, micro_batch_size=4, max_length=256)
+    _, recipe, plan, snapshot, _ = papers(
+        family, adapter, batch_size=4, micro_batch_size=4, max_length=256, packing=False
+    )
     measured = probe(recipe, plan, snapshot)
     assert measured.planned_peak_bytes == plan.memory.peak_bytes
     assert -12 < measured.error_percent < 10  # a probe's rows are of one length and need no mask; a plan allows for one
     assert measured.tokens_per_second == pytest.approx(4 * 256 / measured.step_seconds)
+
+
+def test_packed_rows_take_no_more_than_was_planned(papers: Papers) -> None:
+    _, recipe, plan, snapshot, _ = papers(batch_size=4, micro_batch_size=4, max_length=256, packing=True)
+    assert -30 < probe(recipe, plan, snapshot).error_percent < 0  # no mask is made, which a plan allows for
 
 
 def test_a_probe_leaves_nothing_behind(papers: Papers, tmp_path: Any) -> None:

@@ -14,6 +14,7 @@ from toolkit.cli.options import format_option, print_json
 _EXTRAS = {
     "train": ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "accelerate"),
     "release": ("spdx-tools", "spdx-python-model", "cyclonedx-python-lib"),
+    "gguf": ("gguf",),
 }
 
 

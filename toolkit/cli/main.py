@@ -19,6 +19,7 @@ COMMANDS = (
     "plan",
     "finetune",
     "chat",
+    "export",
     "runs",
     "card",
     "release",

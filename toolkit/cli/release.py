@@ -12,20 +12,35 @@ from toolkit.cli.options import format_option, print_json, run_argument
 @click.command("release")
 @run_argument
 @click.option("--to", "target", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="New folder.")
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Release these exported weights, not the adapter.",
+)
 @click.option("--name", help="Name of the released model; default: the planned name, else the run's folder.")
 @click.option("--attest", multiple=True, metavar="OBLIGATION=WHO", help="Answer for an obligation nobody can check.")
 @click.option("--license-file", multiple=True, metavar="LICENSE=FILE", help="Text of a licence the base came without.")
 @format_option
 def command(
-    run: Path, target: Path, name: str | None, attest: tuple[str, ...], license_file: tuple[str, ...], format_: str
+    run: Path,
+    target: Path,
+    export: Path | None,
+    name: str | None,
+    attest: tuple[str, ...],
+    license_file: tuple[str, ...],
+    format_: str,
 ) -> None:
     """Make a release: the adapter, its card, licence copies, NOTICE, bills of materials, provenance, obligations.
+
+    With --export it is the weights that `tk export RUN --merge` or `--gguf` wrote, which hands the base on as well.
 
     Exit code: 0 made, 1 error, 5 an obligation is open (nothing is made then).
 
     \b
     Examples:
       tk release runs/embedded-qwen-lora --to releases/support-triage
+      tk release runs/embedded-qwen-lora --export runs/embedded-qwen-lora/merged --to releases/support-merged
       tk release runs/llama-lora --to releases/x --name Llama-Support --attest "aup=J. Doe, ticket 12"
     """
     from toolkit.errors import UsageError
@@ -34,7 +49,9 @@ def command(
     if name is not None and (not name.strip() or not name.isprintable() or ".." in name or name.startswith("/")):
         raise UsageError(f"--name {name!r}: write a plain name such as Llama-Support, or organisation/Llama-Support")
     files = {key: Path(value) for key, value in _pairs("--license-file", license_file).items()}
-    report = release(run, target, name=name, attestations=_pairs("--attest", attest), license_files=files)
+    report = release(
+        run, target, name=name, attestations=_pairs("--attest", attest), license_files=files, export=export
+    )
     if format_ == "json":
         print_json(report.to_json())
         return

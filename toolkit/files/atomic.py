@@ -52,12 +52,13 @@ def json_text(value: object) -> str:
 
 
 @contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
+def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `target` that becomes `target` when the block ends well, and vanishes otherwise.
 
-    `target` may exist only as an empty folder. Raises TkError when it holds something or cannot be written.
+    `target` may exist only as an empty folder, or, with `overwrite`, as a folder that is then replaced; until the block
+    has ended well it is left alone. Raises TkError when it holds something or cannot be written.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not overwrite)):
         raise TkError("already exists and is not empty", where=str(target), hint="name another folder, or remove it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,8 +69,12 @@ def staged_folder(target: Path) -> Iterator[Path]:
         yield staging
         staging.chmod(0o777 & ~_umask())
         if target.exists():
-            target.rmdir()
-        staging.rename(target)
+            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            target.rename(aside)  # over an empty folder, in one step
+            staging.rename(target)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -154,7 +154,7 @@ def _optimizer(recipe: Recipe, device: Device) -> Choice:
     if recipe.train.optimizer is not None:
         return Choice(recipe.train.optimizer, ASKED)
     small = "states of an adapter are small, so nothing is gained by 8 bits"
-    if device.kind == "cuda":
+    if device.kind in ("cuda", "cpu"):
         return Choice("adamw_torch_fused", f"one kernel and no temporary copy of the adapter; {small}")
     return Choice("adamw_torch", small)
 

@@ -232,11 +232,22 @@ def _ways(demand: Demand, adapter: str) -> Iterator[Fitting]:
 
 def _packed(demand: Demand, way: Fitting) -> Fitting:
     """The way with its rows packed where that may be chosen and saves enough; memory is that of padded rows."""
-    if True not in demand.packing or way.packing or way.micro_batch == 1 or way.seconds is None or not demand.rows:
+    if True not in demand.packing or way.packing or way.micro_batch == 1:
+        return way
+    if packs_for_nothing(demand.device):
+        packed = replace(way, packing=True)
+        return replace(packed, seconds=step_seconds(demand, packed))
+    if way.seconds is None or not demand.rows:
         return way
     packed = replace(way, packing=True)
     seconds = step_seconds(demand, packed)
     return replace(packed, seconds=seconds) if seconds and seconds < _PACKING_SAVES * way.seconds else way
+
+
+def packs_for_nothing(device: Device) -> bool:
+    """Whether packed rows cost no more than their own tokens: off CUDA they lie end to end and attention takes each by
+    itself (`toolkit.training.layouts`), on CUDA they fill lines with a mask."""
+    return device.kind not in ("cuda", "rocm")
 
 
 def _masked(demand: Demand, micro_batch: int) -> bool:

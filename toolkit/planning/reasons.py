@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.planning.choices import ASKED, Choice
-from toolkit.planning.fitting import Demand, Fitting, measure, step_seconds, without_recomputation
+from toolkit.planning.fitting import Demand, Fitting, measure, packs_for_nothing, step_seconds, without_recomputation
 from toolkit.planning.gpu import billions, gib
 from toolkit.planning.memory import weight_bytes
 from toolkit.planning.recipe import Recipe
@@ -92,6 +92,8 @@ def _packing(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
         return Choice(False, f"{demand.attention} keeps packed rows apart only in batches of one line")
     if chosen.micro_batch == 1:
         return Choice(False, "a micro-batch is one row, so there is nothing to pack")
+    if chosen.packing and packs_for_nothing(demand.device):
+        return Choice(True, "rows lie end to end and attention takes each by itself: nothing is computed for padding")
     if not demand.rows or chosen.seconds is None:
         return Choice(False, "rows are padded to the longest of their micro-batch; packing spares that, if asked")
     padded = demand.rows.computed_tokens(chosen.micro_batch, packed=False)

@@ -13,7 +13,7 @@ from typing import cast
 
 from toolkit.errors import InvalidInput, Problem, TkError, UsageError
 from toolkit.files.digests import sha256_json
-from toolkit.files.schema import did_you_mean, read_document
+from toolkit.files.schema import did_you_mean, read_document, read_value
 from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import Document, Path_, core_scalar, load_file
 from toolkit.licensing.use import DatasetUse, IntendedUse
@@ -100,6 +100,23 @@ def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:
     if problems := list(_contradictions(recipe, document)):
         raise InvalidInput(problems)
     return recipe
+
+
+def recipe_of_record(record: Mapping[str, object]) -> Recipe:
+    """The recipe that a run record holds, as it was resolved. Raises InvalidInput when this version cannot read it."""
+    written = cast("Mapping[str, Mapping[str, object]]", record["recipe"])
+    where = str(written.get("path") or "")
+    raw = cast("Mapping[str, object]", read_value(_stated(written["resolved"]), recipe_shape(), "recipe", where))
+    return Recipe(path=where, **raw)  # type: ignore[arg-type]
+
+
+def _stated(value: object) -> object:
+    """A mapping without what nobody stated: a record writes that as null, a recipe leaves it out."""
+    if isinstance(value, list | tuple):
+        return [_stated(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _stated(item) for key, item in value.items() if item is not None}
 
 
 def find_recipe(name: str) -> Path:

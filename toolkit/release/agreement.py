@@ -52,6 +52,8 @@ def _card(folder: Path, said: object) -> Iterator[Difference]:
 
 
 def _configuration(folder: Path, said: Mapping[str, object]) -> Iterator[Difference]:
+    if not (folder / CONFIG).is_file():
+        return  # whether it must be there is not said here
     base = at(_json(folder, CONFIG), "base_model_name_or_path")
     if base is not None and base != said.get("base"):
         yield CONFIG, f"is for the base {base!r}, and the provenance says {said.get('base')!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from toolkit.release.card import markdown_card
 from toolkit.release.card_html import html_card
 from toolkit.release.copies import Copy, copies_of, main_license
 from toolkit.release.evaluated import require_gate
+from toolkit.release.exported import Exported, read_export
 from toolkit.release.facts import Facts, facts_of
+from toolkit.release.form import ADAPTER
 from toolkit.release.inventory import require_formats, take_inventory
 from toolkit.release.notice import render_notice
 from toolkit.release.obligations import CARD, NOTICE, Fulfilment, fulfil
@@ -73,8 +76,10 @@ def release(
     name: str | None,
     attestations: Mapping[str, str],
     license_files: Mapping[str, Path],
+    export: Path | None = None,
 ) -> ReleaseReport:
-    """Make the release folder of a finished run at `target`, or leave nothing there.
+    """Make the release folder of a finished run at `target`, or leave nothing there: of its adapter, or of the weights
+    that `tk export` wrote to the folder `export`.
 
     `attestations` maps an obligation id to who saw to it and when; `license_files` a licence id to its text, for bases
     that came without one. Raises NotFulfilled naming every open obligation, or the file that is not what the run
@@ -84,12 +89,16 @@ def release(
     record = read_record(run_folder)
     check_permit(record, run_folder)
     require_gate(record, run_folder)
-    facts = facts_of(record, name)
+    exported = read_export(export, record) if export is not None else None
+    facts = facts_of(record, name, exported.form if exported else ADAPTER)
+    if exported and exported.form.kind == "gguf" and exported.name != facts.name:
+        hint = "state use.release.name in the recipe, or release it under that name"
+        raise TkError(f"the GGUF says that it is called {exported.name!r}, not {facts.name!r}", hint=hint)
     with staged_folder(target) as staging:
         copies = copies_of(facts, run_folder, license_files)
         fulfilments = fulfil(facts, copies, attestations)
         refuse_open(fulfilments)
-        left_out = _copy_adapter(facts, run_folder, staging)
+        left_out = _copy_export(exported, staging) if exported else _copy_adapter(facts, run_folder, staging)
         _write_papers(facts, copies, fulfilments, staging)
         _write_bills(facts, copies, staging)
         report = verify(staging)
@@ -151,6 +160,18 @@ def _copy_adapter(facts: Facts, run_folder: Path, staging: Path) -> tuple[tuple[
     here = (run_folder / "adapter").rglob("*")
     extra = sorted(path.relative_to(run_folder).as_posix() for path in here if path.is_file())
     left_out += [(file, "the run did not record it") for file in extra if file not in recorded]
+    return tuple(left_out)
+
+
+def _copy_export(exported: Exported, staging: Path) -> tuple[tuple[str, str], ...]:
+    """Copy exported weights with their configuration and tokenizer; the papers are made anew."""
+    left_out = []
+    for name in exported.files:
+        if is_pickle(name):
+            left_out.append((name, "can run code when it is loaded"))
+            continue
+        (staging / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(exported.folder / name, staging / name)  # many gigabytes: never whole in memory
     return tuple(left_out)
 
 

@@ -43,6 +43,7 @@ def card_blocks(facts: Facts, fulfilments: Iterable[Fulfilment]) -> tuple[Block,
         *_use(facts),
         *_licence(facts, tuple(fulfilments)),
         *how_it_was_made(facts),
+        *_merging(facts),
         *evaluation_blocks(facts.record),
         *how_to_load(facts),
         *_review(facts),
@@ -53,7 +54,7 @@ def card_blocks(facts: Facts, fulfilments: Iterable[Fulfilment]) -> tuple[Block,
 def opening_words(facts: Facts) -> str:
     """One sentence on what the release is."""
     purpose = text(facts.record, "use.purpose")
-    return f"A {facts.adapter_type} adapter for {facts.base.name}" + (f": {purpose}" if purpose else "")
+    return facts.form.named(facts.adapter_type, facts.base.name) + (f": {purpose}" if purpose else "")
 
 
 def _opening(facts: Facts) -> Block:
@@ -61,7 +62,8 @@ def _opening(facts: Facts) -> Block:
     if facts.base.is_hub:
         base = Link(facts.base.name, f"https://huggingface.co/{facts.base.name}")
     made = f", fine-tuned on {facts.finished:%Y-%m-%d} with {facts.tool} {facts.tool_version}."
-    return Paragraph(line(f"A {facts.adapter_type} adapter for ", base, made))
+    before, after = facts.form.named(facts.adapter_type, "\0").split("\0")
+    return Paragraph(line(before, base, f"{after}{made}"))
 
 
 def _use(facts: Facts) -> tuple[Block, ...]:
@@ -83,11 +85,15 @@ def _use(facts: Facts) -> tuple[Block, ...]:
     limits: list[Line] = [
         line("The licence verdict holds for the use stated above; another use needs a check of its own."),
         line(f"{tested}; behaviour beyond it, safety and bias included, was not assessed."),
-        line("What holds for the base model (its knowledge, languages and weaknesses) holds for this adapter as well."),
+        line(
+            f"What holds for the base model (its knowledge, languages and weaknesses) holds for this {facts.form.noun} as well."
+        ),
     ]
     if any(owed.id in ("aup", "passthrough-restrictions", "research-only") for owed in facts.obligations):
         limits.append(
-            line("Use restrictions of the base's licence apply to this adapter and to everyone who receives it.")
+            line(
+                f"Use restrictions of the base's licence apply to this {facts.form.noun} and to everyone who receives it."
+            )
         )
     if at(facts.record, "recipe.resolved.trust_remote_code"):
         limits.append(
@@ -143,6 +149,26 @@ def _licence(facts: Facts, fulfilments: tuple[Fulfilment, ...]) -> tuple[Block, 
     return tuple(blocks)
 
 
+def _merging(facts: Facts) -> tuple[Block, ...]:
+    """What was done to the weights after training, and how near they are to the model that was evaluated."""
+    form = facts.form
+    if not form.has_weights:
+        return ()
+    into = (
+        "the 4-bit weights it was trained over, dequantised"
+        if form.merge == "dequantised"
+        else "the base's own weights"
+    )
+    said = [line(f"The adapter was merged into {into}, and stored as {form.dtype}.")]
+    if form.quantization:
+        said.append(line("They were then written as GGUF in the format ", Code(form.quantization), "."))
+    if form.kl is not None:
+        measured = f"{form.kl:.2g} nats a token, on rows of the run"
+        said.append(line("Mean KL divergence of the trained model from these weights: ", Strong(measured), "."))
+    said.append(line("The evaluation below is of the trained model: base and adapter, before they were merged."))
+    return Heading("Merging"), Bullets(tuple(said))
+
+
 def _review(facts: Facts) -> tuple[Block, ...]:
     """What a reviewer decided or took for granted, and what the check warned of."""
     record = facts.record
@@ -173,6 +199,8 @@ def _proof(facts: Facts) -> tuple[Block, ...]:
         *((f"Data {dataset.name}", dataset.sha256) for dataset in facts.data),
         ("Verdict (canonical JSON)", text(record, "permit.verdict_sha256")),
     ]
+    if facts.form.paper_sha256:
+        rows.append(("Export (canonical JSON)", facts.form.paper_sha256))
     for name, entry in mapping(record, "adapter.files").items():
         if name.endswith(".safetensors"):
             rows.append((name.removeprefix("adapter/"), text(entry, "sha256")))

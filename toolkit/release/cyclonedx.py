@@ -57,7 +57,10 @@ def _release(inventory: Inventory) -> dict[str, Any]:
         "description": inventory.summary,
         "hashes": [{"alg": "SHA-256", "content": digest.sha256} for _, digest in inventory.weights[:1]],
         "licenses": _licenses(dict.fromkeys(licences), inventory),
-        "pedigree": {"ancestors": [_base(inventory)], "notes": "The release is an adapter trained over its ancestor."},
+        "pedigree": {
+            "ancestors": [_base(inventory)],
+            "notes": f"Changed from its ancestor: {facts.form.made(facts.adapter_type, facts.base.name)}.",
+        },
         "components": [
             {
                 "type": "file",
@@ -95,7 +98,7 @@ def _model_card(inventory: Inventory) -> dict[str, Any]:
             "approach": {"type": "supervised"},
             "task": "text-generation",
             "architectureFamily": "transformer",
-            "modelArchitecture": f"{facts.adapter_type} over {facts.base.name}",
+            "modelArchitecture": facts.form.named(facts.adapter_type, facts.base.name),
             "datasets": [{"ref": f"data:{number}"} for number, _ in enumerate(facts.data, start=1)],
             "inputs": [{"format": "text"}],
             "outputs": [{"format": "text"}],

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from toolkit.errors import InvalidInput, Problem
 from toolkit.files.digests import sha256_json
 from toolkit.licensing.planned import breaks_naming
+from toolkit.release.form import ADAPTER, Form
 from toolkit.release.record import Record, at, entries_of, mapping, text, whole
 from toolkit.release.terms import NamedTerms, declared, named, unknown
 
@@ -90,6 +91,7 @@ class Facts:
     governing: tuple[NamedTerms, ...]
     planned: NamedTerms | None
     terms: NamedTerms
+    form: Form = ADAPTER
 
     @property
     def adapter_type(self) -> str:
@@ -117,8 +119,8 @@ class Facts:
         return tuple(dict.fromkeys((*own, *(item.terms for item in self.effective), *data)))
 
 
-def facts_of(record: Record, name: str | None = None) -> Facts:
-    """The facts of a run; `name` overrides the planned name. Raises InvalidInput for dates that are none."""
+def facts_of(record: Record, name: str | None = None, form: Form = ADAPTER) -> Facts:
+    """The facts of a run; `name` overrides the planned name, `form` is what is handed over. Raises InvalidInput for dates that are none."""
     effective = tuple(
         Effective(_terms(entry), str(entry["role"]), text(entry, "from") or "", text(entry, "evidence") or "")
         for entry in entries_of(record, "verdict.effective_licenses")
@@ -162,6 +164,7 @@ def facts_of(record: Record, name: str | None = None) -> Facts:
         governing=governing,
         planned=planned,
         terms=_shown(record, governing, planned, obligations),
+        form=form,
     )
 
 
@@ -233,18 +236,29 @@ def _base(record: Record) -> Base:
 
 
 def _data(record: Record) -> tuple[Dataset, ...]:
-    """The training data, source by source, then whatever else the intended use names as data trained on."""
-    words = {str(entry.get("id")): text(entry, "license") for entry in entries_of(record, "use.datasets")}
+    """The training data, source by source, then whatever else the intended use names as data trained on, and what the
+    adapter had learnt from that training began with."""
+    stated = (*entries_of(record, "use.datasets"), *entries_of(record, "adapter.start.datasets"))
+    words = {str(entry.get("id")): text(entry, "license") for entry in stated}
     sources = entries_of(record, "data.sources") or ({**mapping(record, "data.train"), **_named(record)},)
     read = [_source(source, words) for source in sources]
     own = {name for source in sources for name in (text(source, "id"), text(source, "path")) if name}
     own |= {dataset.name for dataset in read}
     others = (
-        Dataset(other, is_hub_id(other), declared(said) if said else None, None, None, None)
+        Dataset(_called(other), is_hub_id(other), declared(said) if said else None, None, None, None)
         for other, said in words.items()
         if other not in own
     )
     return (*read, *others)
+
+
+def _called(name: str) -> str:
+    """A data set's id; of one that goes by a path, its last part."""
+    return (
+        name
+        if is_hub_id(name) and not name.endswith((".jsonl", ".json", ".csv", ".parquet"))
+        else PurePosixPath(name).name
+    )
 
 
 def _named(record: Record) -> dict[str, object]:

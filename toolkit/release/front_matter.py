@@ -27,8 +27,8 @@ def front_matter(facts: Facts) -> dict[str, object]:
     parents = _parents(facts)
     keys["base_model"] = parents or [facts.base.name]
     if not parents:
-        keys["base_model_relation"] = "adapter"
-    keys["library_name"] = "peft"
+        keys["base_model_relation"] = facts.form.relation
+    keys["library_name"] = facts.form.library
     keys["pipeline_tag"] = "text-generation"
     keys["tags"] = _tags(facts)
     if datasets := [dataset.name for dataset in facts.data if dataset.is_hub]:

@@ -95,7 +95,7 @@ class Inventory:
 
     @property
     def weights(self) -> tuple[tuple[str, Digests], ...]:
-        return tuple((name, digest) for name, digest in self.files.items() if name.endswith(".safetensors"))
+        return tuple((name, digest) for name, digest in self.files.items() if name.endswith(self.facts.form.suffix))
 
 
 def require_formats() -> None:

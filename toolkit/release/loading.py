@@ -8,7 +8,12 @@ from toolkit.release.record import at, mapping, text
 
 
 def how_to_load(facts: Facts) -> tuple[Block, ...]:
-    """The section on loading: PEFT over the pinned base, in four bits where it was trained so and PEFT can."""
+    """The section on loading: PEFT over the pinned base, in four bits where it was trained so and PEFT can; or the
+    merged weights by themselves."""
+    if facts.form.kind == "gguf":
+        return Heading("How to load"), Listing("sh", 'llama-server --model "$(ls *.gguf)" --jinja')
+    if facts.form.kind == "merged":
+        return Heading("How to load"), Listing("python", _merged_code(facts))
     blocks: list[Block] = [Heading("How to load"), Listing("python", loading_code(facts))]
     if not facts.base.is_hub and not facts.base.name.startswith("embedded:"):
         blocks.append(
@@ -17,6 +22,16 @@ def how_to_load(facts: Facts) -> tuple[Block, ...]:
             )
         )
     return tuple(blocks)
+
+
+def _merged_code(facts: Facts) -> str:
+    """Python that loads merged weights. The release is the current folder."""
+    trust = ", trust_remote_code=True" if at(facts.record, "recipe.resolved.trust_remote_code") else ""
+    return (
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        f'model = AutoModelForCausalLM.from_pretrained(".", dtype="auto"{trust})\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("."{trust})'
+    )
 
 
 def loading_code(facts: Facts) -> str:

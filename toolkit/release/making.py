@@ -5,7 +5,7 @@ from __future__ import annotations
 from toolkit.release.blocks import Block, Code, Heading, Line, Paragraph, Table, line
 from toolkit.release.evaluated import scores
 from toolkit.release.facts import Facts
-from toolkit.release.record import at, mapping, number, text, whole
+from toolkit.release.record import Record, at, entries_of, mapping, number, text, whole
 
 _GIB = 2**30
 
@@ -84,6 +84,7 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
             ),
         )
     )
+    rows += _descent(record)
     targets = at(record, "adapter.target_modules")
     if isinstance(targets, list):
         rows.append((line("Adapted matrices"), line(Code(", ".join(map(str, targets))))))
@@ -101,6 +102,21 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
     rows.append((line("Seed"), line(str(at(record, "seed")))))
     versions = ", ".join(f"{name} {version}" for name, version in mapping(record, "versions").items() if version)
     rows.append((line("Versions"), line(versions)))
+    return rows
+
+
+def _descent(record: Record) -> list[tuple[Line, ...]]:
+    """The adapter that training began with, and the user's own code that it ran."""
+    rows: list[tuple[Line, ...]] = []
+    if start := mapping(record, "adapter.start"):
+        digest = str(start.get("sha256"))[:12]
+        said = f"the adapter of run {start.get('run')} ({start.get('method')}, sha256 {digest}…)"
+        rows.append((line("Began with"), line(said)))
+    for reward in entries_of(record, "rewards"):
+        digest = str(reward.get("sha256"))[:12]
+        rows.append(
+            (line("Reward"), line(Code(str(reward.get("function"))), f", code that was run (sha256 {digest}…)"))
+        )
     return rows
 
 

@@ -15,7 +15,7 @@ def render_notice(facts: Facts, copies: Iterable[Copy]) -> str:
     parts = [f"{facts.name}\n"]
     parts += [f"{line}\n" for line in strings_for(facts.obligations, IN_NOTICE)]
     parts.append(
-        f"Changes: this is an adapter ({facts.adapter_type}) made by fine-tuning {base} on {facts.finished:%Y-%m-%d}.\n"
+        f"Changes: {facts.form.made(facts.adapter_type, base)}; trained on {facts.finished:%Y-%m-%d}.\n"
         "The files of this release were made or modified for it; they are not the files of the base model.\n"
     )
     if facts.effective:

@@ -39,7 +39,7 @@ def make_provenance(facts: Facts, digests: Mapping[str, str]) -> dict[str, objec
                 "buildType": BUILD_TYPE,
                 "externalParameters": {"recipe": _public_recipe(facts), "use": mapping(record, "use")},
                 "internalParameters": {
-                    "release": {"name": facts.name, "base": facts.base.name} | release,
+                    "release": {"name": facts.name, "base": facts.base.name, **_form(facts)} | release,
                     "licenses": {
                         "declared": facts.declared,
                         "concluded": facts.concluded,
@@ -73,6 +73,15 @@ def make_provenance(facts: Facts, digests: Mapping[str, str]) -> dict[str, objec
             },
         },
     }
+
+
+def _form(facts: Facts) -> dict[str, object]:
+    """In which form it is released, where that is not the adapter itself, and how its weights came about."""
+    form = facts.form
+    if not form.has_weights:
+        return {}
+    merging = {"merge": form.merge, "dtype": form.dtype, "quantization": form.quantization, "kl": form.kl}
+    return {"form": form.kind, "merging": merging}
 
 
 def seal(statement: Mapping[str, object]) -> dict[str, object]:
@@ -117,6 +126,9 @@ def _dependencies(facts: Facts) -> Iterable[dict[str, object]]:
         if dataset.terms:
             entry["annotations"] = {"license": dataset.terms.spdx}
         yield entry
+    if facts.form.has_weights:
+        for file, recorded in mapping(record, "adapter.files").items():
+            yield {"name": file, "digest": {"sha256": str(at(recorded, "sha256"))}}
     if permitted := text(record, "permit.verdict_sha256"):
         yield {"name": "verdict", "digest": {"sha256": permitted}}
 

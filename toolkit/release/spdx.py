@@ -75,7 +75,12 @@ def _document(inventory: Inventory) -> Document:
     link = [Relationship("SPDXRef-DOCUMENT", RelationshipType.DESCRIBES, release.spdx_id)]
     link += [Relationship(release.spdx_id, RelationshipType.CONTAINS, file.spdx_id) for file in files]
     link.append(
-        Relationship(release.spdx_id, RelationshipType.DESCENDANT_OF, base.spdx_id, "adapter trained over this base")
+        Relationship(
+            release.spdx_id,
+            RelationshipType.DESCENDANT_OF,
+            base.spdx_id,
+            "base with an adapter merged into it" if facts.form.has_weights else "adapter trained over this base",
+        )
     )
     link += [
         Relationship(release.spdx_id, RelationshipType.GENERATED_FROM, item.spdx_id, "trained on this data")

@@ -110,7 +110,7 @@ class _Writer:
             software_copyrightText="NOASSERTION", suppliedBy=maker,
             builtTime=facts.finished, releaseTime=facts.finished,
             ai_typeOfModel=["transformer", facts.adapter_type], ai_hyperparameter=entries, ai_metric=metrics,
-            ai_informationAboutTraining=f"{facts.adapter_type} over {facts.base.name}; see README.md",
+            ai_informationAboutTraining=f"{facts.form.made(facts.adapter_type, facts.base.name)}; see README.md",
             ai_limitation="Assessed only on held-out rows of its own kind of data; see README.md.",
             verifiedUsing=[self.hash(digest.sha256) for _, digest in inventory.weights[:1]],
         )  # fmt: skip

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from toolkit.errors import TkError
 from toolkit.files.digests import sha256_file
 from toolkit.release import cyclonedx, provenance, spdx, spdx3
-from toolkit.release.agreement import CONFIG, disagreements
+from toolkit.release.agreement import disagreements
+from toolkit.release.form import ADAPTER, FORMS, Form
 from toolkit.release.inventory import require_formats
 from toolkit.release.obligations import CARD, NOTICE
 from toolkit.release.obligations import FILE as OBLIGATIONS
@@ -25,7 +26,7 @@ from toolkit.release.record import at, entries_of, is_inside, read_json, text
 
 SIGNATURE = "model.sig"
 _PAPERS = (provenance.FILE, OBLIGATIONS, spdx.FILE, spdx3.FILE, cyclonedx.FILE)
-_REQUIRED = (CARD, "card.html", NOTICE, OBLIGATIONS, spdx.FILE, spdx3.FILE, cyclonedx.FILE, CONFIG)
+_REQUIRED = (CARD, "card.html", NOTICE, OBLIGATIONS, spdx.FILE, spdx3.FILE, cyclonedx.FILE)
 
 # What moving a folder about leaves in it: version control, the hub's own bookkeeping, a Mac's folder settings. None of
 # it is loaded with the model. Anything else that the provenance does not name is an error.
@@ -85,7 +86,7 @@ def verify(release_folder: Path) -> VerifyReport:
     digests = _subjects(statement, problems)
     if statement is not None and (wrong := provenance.seal_problem(statement, _content(release_folder))):
         problems.append(Damage(provenance.FILE, wrong))
-    problems += _files(release_folder, present, digests)
+    problems += _files(release_folder, present, digests, _form(statement, problems))
     problems += _formats(release_folder)
     problems += [Damage(*difference) for difference in disagreements(release_folder, statement, digests)]
     paper = _read(release_folder, OBLIGATIONS, problems)
@@ -155,7 +156,16 @@ def _subjects(statement: object, problems: list[Damage]) -> dict[str, str]:
     return digests
 
 
-def _files(folder: Path, present: set[str], digests: Mapping[str, str]) -> Iterator[Damage]:
+def _form(statement: object, problems: list[Damage]) -> Form:
+    """In which form the provenance says this was released; an adapter where it says nothing."""
+    kind = at(statement, "predicate.buildDefinition.internalParameters.release.form")
+    if kind is None or kind in FORMS:
+        return ADAPTER if kind is None else Form(str(kind))
+    problems.append(Damage(provenance.FILE, f"says it is released as {kind!r}, which is no form of a release"))
+    return ADAPTER
+
+
+def _files(folder: Path, present: set[str], digests: Mapping[str, str], form: Form) -> Iterator[Damage]:
     for name, digest in digests.items():
         if not (folder / name).is_file():
             yield Damage(name, "is missing")
@@ -167,11 +177,11 @@ def _files(folder: Path, present: set[str], digests: Mapping[str, str]) -> Itera
             continue
         if changed:
             yield Damage(name, "was changed after the release: its SHA-256 is not the one in the provenance")
-    for name in _REQUIRED if digests else ():
+    for name in (*_REQUIRED, *filter(None, [form.config])) if digests else ():
         if name not in digests:
             yield Damage(name, "belongs to every release and the provenance does not name it")
-    if digests and not any(name.endswith(".safetensors") for name in digests):
-        yield Damage(provenance.FILE, "names no safetensors weights")
+    if digests and not any(name.endswith(form.suffix) for name in digests):
+        yield Damage(provenance.FILE, f"names no {form.suffix.removeprefix('.')} weights")
     for name in sorted(present):
         if is_pickle(name):
             yield Damage(name, "can run code when it is loaded; a release has safetensors only")

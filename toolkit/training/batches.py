@@ -1,4 +1,4 @@
-"""Micro-batches as tensors: rows padded to one length, or packed so that next to nothing is padding.
+"""Micro-batches as tensors: rows padded to one length, packed into lines, or end to end in a single one.
 
 Packing here keeps to the rows of one micro-batch, so that an optimiser step sees exactly `batch_size` examples and the
 memory is never more than that of the padded micro-batch; TRL's packing fills rows of `max_length` from the whole data.
@@ -7,7 +7,7 @@ memory is never more than that of the padded micro-batch; TRL's packing fills ro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from toolkit.training.encoding import IGNORED
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TokenRow = Mapping[str, Sequence[int]]  # input_ids and labels
+
+
+class Collator(Protocol):
+    """Rows of tokens as the tensors of a micro-batch."""
+
+    def __call__(self, rows: Sequence[TokenRow]) -> dict[str, Tensor]:
+        """`input_ids`, `labels` and what keeps rows apart, all of one shape (lines, tokens)."""
+
+    def order(self, rows: Sequence[TokenRow]) -> list[int]:
+        """Indices of the rows as they follow each other in the tensors."""
 
 
 class PackedCollator:
@@ -32,7 +42,7 @@ class PackedCollator:
 
         longest = max(len(row["input_ids"]) for row in rows)
         ids, labels, positions = [], [], []
-        for line in bins([len(row["input_ids"]) for row in rows], longest):
+        for line in _lines(rows):
             used = [rows[index] for index in line]
             gap = longest - sum(len(row["input_ids"]) for row in used)
             ids.append([token for row in used for token in row["input_ids"]] + [self._pad] * gap)
@@ -40,6 +50,31 @@ class PackedCollator:
             labels.append([label for row in used for label in [IGNORED, *row["labels"][1:]]] + [IGNORED] * gap)
             positions.append([place for row in used for place in range(len(row["input_ids"]))] + [*range(gap)])
         return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels), "position_ids": torch.tensor(positions)}
+
+    def order(self, rows: Sequence[TokenRow]) -> list[int]:
+        return [index for line in _lines(rows) for index in line]
+
+
+class FlatCollator:
+    """Rows end to end in one line without any padding: `input_ids`, `labels`, `position_ids`, all (1, tokens).
+
+    For attention that takes each row by itself (`row_attention`); position ids start over at every row.
+    """
+
+    def __call__(self, rows: Sequence[TokenRow]) -> dict[str, Tensor]:
+        import torch
+
+        ids = [token for row in rows for token in row["input_ids"]]
+        labels = [label for row in rows for label in [IGNORED, *row["labels"][1:]]]
+        positions = [place for row in rows for place in range(len(row["input_ids"]))]
+        return {
+            "input_ids": torch.tensor([ids]),
+            "labels": torch.tensor([labels]),
+            "position_ids": torch.tensor([positions]),
+        }
+
+    def order(self, rows: Sequence[TokenRow]) -> list[int]:
+        return list(range(len(rows)))
 
 
 class PaddedCollator:
@@ -54,6 +89,15 @@ class PaddedCollator:
             "labels": pad_right([row["labels"] for row in rows], IGNORED),
             "attention_mask": pad_right([[1] * len(row["input_ids"]) for row in rows], 0),
         }
+
+    def order(self, rows: Sequence[TokenRow]) -> list[int]:
+        return list(range(len(rows)))
+
+
+def _lines(rows: Sequence[TokenRow]) -> list[list[int]]:
+    """Indices of rows by the line they share, each as long as the longest row."""
+    lengths = [len(row["input_ids"]) for row in rows]
+    return bins(lengths, max(lengths))
 
 
 def bins(lengths: Sequence[int], size: int) -> list[list[int]]:

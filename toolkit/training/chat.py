@@ -84,7 +84,7 @@ class Chat:
             raise TkError(
                 f"the conversation has {prompt} tokens and the base takes {longest}", hint="begin a new one: /reset"
             )
-        return min(wanted, longest - prompt)
+        return min(wanted, int(longest) - prompt)
 
 
 def load_chat(run: Path, base: Path, record: Mapping[str, Any]) -> Chat:

@@ -123,6 +123,17 @@ def hardware(device: str, name: str) -> dict[str, object]:
     return facts
 
 
+def available_memory_bytes() -> int | None:
+    """Main memory that can be taken without swapping; None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
 def import_trainer() -> None:
     """Import what training imports, so that the memory of libraries is not taken for that of the run."""
     import datasets

@@ -24,7 +24,8 @@ from toolkit.training.stopping import Stopped
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out.
+    """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out;
+    `notes` say in words what a reader of the record should know.
 
     `forward_tokens` went through forward passes without gradients: those of a reference, and of sampling. `loss_tokens`
     is there where only training could tell.
@@ -40,6 +41,7 @@ class Trained:
     resumed_from: int | None
     forward_tokens: int = 0
     loss_tokens: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def fit(

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from toolkit.training.encoding import IGNORED
+from toolkit.training.row_attention import lengths_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,10 +36,11 @@ def next_token_losses(model: Any, inputs: Mapping[str, Tensor], labels: Tensor) 
     targets = labels[:, 1:]
     counted = targets != IGNORED
     # `use_cache=False`: only without a cache do position ids that start over keep packed rows apart in attention.
+    rows = lengths_of(causal, inputs.get("position_ids"))
     if not has_plain_head(causal):
-        logits = model(**inputs, use_cache=False).logits[:, :-1]
+        logits = model(**inputs, **rows, use_cache=False).logits[:, :-1]
         return cross_entropy(logits[counted].float(), targets[counted], reduction="none")
-    hidden = causal.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1]
+    hidden = causal.base_model(**inputs, **rows, use_cache=False).last_hidden_state[:, :-1]
     return _tiled_loss().apply(hidden[counted], *head_of(causal), targets[counted])
 
 

@@ -134,7 +134,7 @@ def finetune(
             team.wait()  # until the record is written
             return run
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision, whole)
-        notes = rows.notes(data)
+        notes = [*rows.notes(data), *trained.notes]
         if start:
             notes.append(f"training, and the evaluation before it, began with the adapter of run {start.id}")
         if served := serving.served_otherwise(run / "adapter", *rows.sampled):

@@ -42,6 +42,7 @@ class Settings:
     preference: PreferenceSettings = field(default_factory=PreferenceSettings)
     grpo: GrpoSettings = field(default_factory=GrpoSettings)
     recipe: str = ""  # its file, which names of reward functions are relative to
+    packing_asked: bool = False  # by the recipe: then it is that or an error
     on_overlength: str = "error"  # error | split | truncate
     train_on: str = "assistant"  # assistant | last | all
     sharding: str = "none"  # none | ddp | fsdp2
@@ -108,4 +109,5 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         init=recipe.adapter.init,
         lora_plus_ratio=recipe.adapter.lora_plus_ratio,
         new_tokens=recipe.adapter.new_tokens,
+        packing_asked=train.packing is True,
     )

@@ -14,7 +14,7 @@ from toolkit.release.record import mapping, text
 from toolkit.training.settings import bits_of_adapter
 
 # What a model is loaded from. Cards and licences beside it may be edited without making it another model.
-_LOADED = (".safetensors", ".json", ".model", ".jinja", ".py", ".tiktoken")
+LOADED = (".safetensors", ".json", ".model", ".jinja", ".py", ".tiktoken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def require_base(base: Path, record: Mapping[str, Any]) -> None:
     recorded = {
         file: text(entry, "sha256")
         for file, entry in mapping(record, "base.files").items()
-        if PurePosixPath(file).suffix in _LOADED
+        if PurePosixPath(file).suffix in LOADED
     }
     # The small files first: a wrong folder is told from its configuration, without reading its weights.
     for file in sorted(recorded, key=lambda file: (file.endswith(".safetensors"), file)):

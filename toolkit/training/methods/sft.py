@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from toolkit.training import encoding, evaluation
 from toolkit.training.answers import questions_of
 from toolkit.training.arguments import training_arguments
-from toolkit.training.batches import PackedCollator, PaddedCollator
 from toolkit.training.fit import Trained, fit, step_of
+from toolkit.training.layouts import layout_for
 from toolkit.training.losses import next_token_losses
-from toolkit.training.progress import Progress
+from toolkit.training.progress import Event, Progress
 from toolkit.training.stream_rows import StreamedRows
 from toolkit.training.trainers import adapter_kept, bare
 
@@ -76,27 +76,34 @@ def train(
     from trl import SFTConfig
 
     arguments = training_arguments(settings, run, keep_checkpoints=keep_checkpoints)
-    if isinstance(data, StreamedRows):
-        rows = data.dataset(passed=step_of(checkpoint) * data.batch)
+    stream = data if isinstance(data, StreamedRows) else None
+    at_hand = data.first if isinstance(data, StreamedRows) else data
+    if stream is not None:
+        rows = stream.dataset(passed=step_of(checkpoint) * stream.batch)
         arguments["ignore_data_skip"] = True  # the stream itself passes over what was trained on, untokenised
     else:
-        rows = Dataset.from_dict({"input_ids": data.input_ids, "labels": data.labels})
+        rows = Dataset.from_dict({"input_ids": at_hand.input_ids, "labels": at_hand.labels})
     args = SFTConfig(
         **arguments,
         max_length=None,  # checked when the rows were tokenised
         dataset_kwargs={"skip_prepare_dataset": True},
         router_aux_loss_coef=0.0,  # the router of a mixture of experts is frozen
     )
-    collator = (PackedCollator if settings.packing else PaddedCollator)(tokenizer.pad_token_id)
+    layout, note = layout_for(model, at_hand, settings, tokenizer.pad_token_id)
+    if note is not None:
+        progress(Event("train", note))
     with adapter_kept(model):
         trainer = trainer_class(settings)(
-            model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=collator
+            model=model, args=args, train_dataset=rows, processing_class=tokenizer, data_collator=layout.collate
         )
-    if not isinstance(data, StreamedRows):
-        return fit(trainer, settings, run, progress, tokens=data.tokens, checkpoint=checkpoint)
-    trained = fit(trainer, settings, run, progress, tokens=0, checkpoint=checkpoint)
-    data.end(trained.steps)
-    return replace(trained, tokens=data.tokens_seen, epochs=round(data.epochs, 4))
+    with layout.attending(model):
+        trained = fit(
+            trainer, settings, run, progress, tokens=at_hand.tokens if stream is None else 0, checkpoint=checkpoint
+        )
+    if stream is not None:
+        stream.end(trained.steps)
+        trained = replace(trained, tokens=stream.tokens_seen, epochs=round(stream.epochs, 4))
+    return trained if note is None else replace(trained, notes=(note,))
 
 
 def trainer_class(settings: Settings) -> Any:
