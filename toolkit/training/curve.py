@@ -32,8 +32,9 @@ class Curve:
 
     def tokens(self) -> int | None:
         """Tokens of all steps so far; None where one of them was not counted."""
-        steps = self._steps()
-        return sum(step["tokens"] for step in steps) if steps and all("tokens" in step for step in steps) else None
+        counts = [step.get("tokens") for step in self._steps()]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known and len(known) == len(counts) else None
 
     def _steps(self) -> list[dict[str, Any]]:
         if not self.path.exists():

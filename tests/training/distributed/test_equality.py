@@ -59,7 +59,29 @@ def test_micro_batches_and_processes_change_nothing_but_time(
         assert curve(run, "grad_norm") == pytest.approx(curve(reference, "grad_norm"), rel=1e-3), name
         assert largest_difference(run, reference) < 2e-4, name
         record, other = (json.loads((folder / "run.json").read_text()) for folder in (run, reference))
+        assert record["evaluation"]["generated"] == 4
+        assert record["evaluation"]["samples"] == other["evaluation"]["samples"], name
         assert record["evaluation"]["before"] == pytest.approx(other["evaluation"]["before"], rel=1e-5), name
         assert record["evaluation"]["after"]["loss"] == pytest.approx(other["evaluation"]["after"]["loss"], rel=1e-3)
     assert json.loads((runs["qlora-fsdp2-stopped"] / "run.json").read_text())["metrics"]["resumed_from_step"] == 1
     assert largest_difference(runs["qlora-fsdp2-stopped"], runs["qlora-fsdp2"]) == 0.0
+
+
+@pytest.mark.slow
+def test_a_mixture_of_experts_trains_alike_in_two_processes(
+    papers: Callable[..., tuple[Any, ...]], make_order: Callable[..., Any], run_orders: Callable[..., None]
+) -> None:
+    family = "deepseek_v3"
+    alone = {
+        adapter: finetune(*papers(family, adapter, f"{adapter}-alone", micro_batch_size=14, **BATCH))
+        for adapter in ("lora", "qlora")
+    }
+    orders = {
+        adapter: make_order(sharding, adapter, f"{adapter}-two", family, micro_batch_size=7, **BATCH)
+        for adapter, sharding in (("lora", "fsdp2"), ("qlora", "ddp"))
+    }
+    run_orders(*orders.values())
+    for adapter, order in orders.items():
+        run = Path(order.recipe.output)
+        assert curve(run) == pytest.approx(curve(alone[adapter]), rel=1e-4), adapter
+        assert largest_difference(run, alone[adapter]) < 1e-3, adapter
