@@ -157,6 +157,7 @@ _TOP = {
     "template": "data.template",
     "chat_template": "data.template",
     "dataset": "data",
+    "datasets": "data",
     "report_to": "track",
     "wandb_project": "track",
     "tokenizer_type": "the tokenizer is the base's own",

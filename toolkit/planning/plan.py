@@ -151,6 +151,9 @@ def make_plan(
         choices["batch_size"] = size
     tokens, ours = chosen.micro_batch * demand.length, bool(recipe.adapter.new_tokens)
     choices["loss"] = loss_choice(shape, tokens, demand.device, demand.dtype, ours=ours)
+    suggestions: tuple[str, ...] = ()
+    if suggest and chosen.fit == "does-not-fit":
+        suggestions = suggestions_for(recipe.base, demand, chosen, recipe.use)
     return Plan(
         base=recipe.base,
         device=demand.device,
@@ -158,7 +161,7 @@ def make_plan(
         choices={name: choices[name] for name in _ORDER if name in choices},
         memory=chosen.memory,
         fit=chosen.fit,
-        suggestions=suggestions_for(recipe.base, demand, chosen) if suggest and chosen.fit == "does-not-fit" else (),
+        suggestions=suggestions,
         trainable_parameters=trained_parameters(shape, recipe.adapter.rank, targets, demand.kind),
         gpus=chosen.devices,
         estimate=predict(recipe, demand, chosen),

@@ -100,5 +100,5 @@ def recipe_shape() -> Record:
     }
     sections = {"adapter": adapter, "train": train, "evaluate": evaluate_shape()}
     inner = {key: f"{name}.{key}" for name, section in sections.items() for key in section.keys}
-    of_data = {name: f"data.{new}" for name, new in RENAMED_DATA.items()}
+    of_data = {name: new if " " in new else f"data.{new}" for name, new in RENAMED_DATA.items()}
     return Record(keys, renamed={**of_data, **renamed(), **inner})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from toolkit.release.blocks import Block, Code, Heading, Line, Paragraph, Table, line
 from toolkit.release.evaluated import scores
 from toolkit.release.facts import Facts
-from toolkit.release.record import at, mapping, number, text, whole
+from toolkit.release.record import at, entries_of, mapping, number, text, whole
 
 _GIB = 2**30
 _RARER = ("dora", "rslora", "init", "saved_rank", "lora_plus_ratio", "new_tokens")  # settings of an adapter's kind
@@ -76,6 +76,8 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
                 ),
             )
         )
+    if checks := _data_checks(facts):
+        rows.append((line("Data, as checked"), line("; ".join(checks))))
     method = text(record, "recipe.resolved.method") or "sft"
     rows.append(
         (
@@ -104,6 +106,41 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
     versions = ", ".join(f"{name} {version}" for name, version in mapping(record, "versions").items() if version)
     rows.append((line("Versions"), line(versions)))
     return rows
+
+
+def _data_checks(facts: Facts) -> list[str]:
+    """What was found when the data was looked at before training, and how its rows became tokens."""
+    record, said = facts.record, []
+    for source in entries_of(record, "data.sources"):
+        examples, counted = whole(source, "examples"), whole(source, "rows")
+        if number(source, "weight") is not None and examples and counted:
+            name = text(source, "id") or (text(source, "path") or "").rpartition("/")[2]
+            said.append(
+                f"{name} gives {examples:,} examples an epoch by its weight, each row {examples / counted:.2g} times"
+            )
+    duplicates = mapping(record, "data.duplicates")
+    if duplicates:
+        said.append(
+            f"{duplicates.get('exact')} exact duplicates, {duplicates.get('near')} more but for case and punctuation"
+        )
+    if (most := whole(record, "data.overlength.max_length")) is not None:
+        long = whole(record, "data.overlength.rows") or 0
+        done = {"split": "divided", "truncate": "cut off"}.get(text(record, "data.overlength.policy") or "", "refused")
+        share = number(record, "data.overlength.tokens_share") or 0.0
+        said.append(
+            f"{long:,} rows longer than {most} tokens, {done} ({share:.1%} of all tokens beyond)"
+            if long
+            else f"no row longer than {most} tokens"
+        )
+    if digest := text(record, "data.template.sha256"):
+        where = text(record, "data.template.from")
+        which = {"base": "the base's", "plain": "the plain one"}.get(where or "", "one of its own")
+        compared = whole(record, "data.template.rows_compared") or 0
+        alike = "rendered alike" if at(record, "data.template.served_as_trained") else "NOT rendered alike"
+        said.append(
+            f"chat template: {which} (sha256 {digest[:12]}…), {compared} rows {alike} by the tokenizer saved here"
+        )
+    return said
 
 
 def _rarer(record: object) -> str:

@@ -13,6 +13,7 @@ from toolkit.training.distributed.team import current
 from toolkit.training.encoding import Encoded
 from toolkit.training.losses import next_token_losses
 from toolkit.training.metrics import Metric, exact_match
+from toolkit.training.row_attention import attending_to_padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -98,7 +99,8 @@ def mean_loss(model: Any, encoded: Encoded, pad: int, report: Callable[[int], No
         rows = [{"input_ids": encoded.input_ids[index], "labels": encoded.labels[index]} for index in batch]
         inputs = {name: values.to(model.device) for name, values in collate(rows).items()}
         labels = inputs.pop("labels")
-        losses = next_token_losses(model, inputs, labels).double().sum().cpu()
+        with attending_to_padded(model):
+            losses = next_token_losses(model, inputs, labels).double().sum().cpu()
         total += losses if counts else 0
         report(done)
     return float(team.added(total) / encoded.loss_tokens)

@@ -48,12 +48,14 @@ def next_token_losses(model: Any, inputs: Mapping[str, Tensor], labels: Tensor) 
 
 
 def mixed_precision(settings: Settings, device_type: str | None = None) -> AbstractContextManager[Any]:
-    """Autocast on a GPU, which accelerate wraps around the model's own forward pass, where our loss does not go."""
+    """Autocast of a run in 16 bits, which accelerate wraps around the model's own forward pass, where our loss does not
+    go. `device_type` is that of the tensors where it is not the run's."""
     import torch
 
-    if settings.device_type != "cuda" or settings.dtype == "float32":
+    if settings.dtype == "float32":
         return nullcontext()
-    context: AbstractContextManager[Any] = torch.autocast(device_type or "cuda", dtype=getattr(torch, settings.dtype))
+    dtype = getattr(torch, settings.dtype)
+    context: AbstractContextManager[Any] = torch.autocast(device_type or settings.device_type, dtype=dtype)
     return context
 
 

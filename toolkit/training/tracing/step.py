@@ -1,7 +1,7 @@
 """One optimiser step as the trainer takes it: forward, loss, backward, clipping, update, on whatever tensors there are.
 
 It follows `toolkit.training.methods.sft`: TRL's fused head under CUDA, our tiles elsewhere, mixed precision as
-accelerate wraps it around the model's own forward, which our loss does not go through.
+accelerate wraps it around the model's own forward, and as that method does around our loss, which goes past it.
 """
 
 from __future__ import annotations
