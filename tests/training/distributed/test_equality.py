@@ -13,6 +13,7 @@ from toolkit.training.run import finetune
 
 # 48 rows in steps of 14: the last of an epoch has 6, in one micro-batch, and the second process has none of them.
 BATCH = {"batch_size": 14, "max_steps": None, "epochs": 2.0}
+SHORT = {**BATCH, "epochs": 1.0}
 
 
 def curve(run: Path, name: str = "loss") -> list[float]:
@@ -35,19 +36,16 @@ def test_micro_batches_and_processes_change_nothing_but_time(
     papers: Callable[..., tuple[Any, ...]], make_order: Callable[..., Any], run_orders: Callable[..., None]
 ) -> None:
     alone = {
-        adapter: finetune(*papers(adapter=adapter, output=f"{adapter}-1x14", micro_batch_size=14, **BATCH))
-        for adapter in ("lora", "qlora")
+        "lora": finetune(*papers(adapter="lora", output="lora-1x14", micro_batch_size=14, **BATCH)),
+        "qlora": finetune(*papers(adapter="qlora", output="qlora-1x14", micro_batch_size=14, **SHORT)),
     }
+    recomputed = {"micro_batch_size": 1, "gradient_checkpointing": True, **SHORT}
     orders = {
         "lora-ddp": make_order("ddp", "lora", "lora-ddp", micro_batch_size=1, **BATCH),
-        "qlora-ddp": make_order("ddp", "qlora", "qlora-ddp", micro_batch_size=7, packing=True, **BATCH),
+        "qlora-ddp": make_order("ddp", "qlora", "qlora-ddp", micro_batch_size=7, packing=True, **SHORT),
         "lora-fsdp2": make_order("fsdp2", "lora", "lora-fsdp2", micro_batch_size=7, packing=True, **BATCH),
-        "qlora-fsdp2": make_order(
-            "fsdp2", "qlora", "qlora-fsdp2", micro_batch_size=1, gradient_checkpointing=True, **BATCH
-        ),
-        "qlora-fsdp2-stopped": make_order(
-            "fsdp2", "qlora", "qlora-fsdp2-stopped", micro_batch_size=1, gradient_checkpointing=True, **BATCH
-        ),
+        "qlora-fsdp2": make_order("fsdp2", "qlora", "qlora-fsdp2", **recomputed),
+        "qlora-fsdp2-stopped": make_order("fsdp2", "qlora", "qlora-fsdp2-stopped", **recomputed),
     }
     run_orders(*orders.values(), stopped=[orders["qlora-fsdp2-stopped"]])
 
