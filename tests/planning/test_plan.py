@@ -213,7 +213,9 @@ def test_suggestions_have_been_tried() -> None:
         assert planned(card, max_length=8192, adapter=AdapterSettings(kind.lower())).fit == "comfortable"
     assert smaller.startswith("Qwen/Qwen2.5-3B-Instruct (Qwen RESEARCH LICENSE AGREEMENT) takes ")
     assert planned("8GiB", "Qwen/Qwen2.5-3B-Instruct", max_length=8192).fit != "does-not-fit"
-    assert smaller.endswith("its licence verdict for this use is stricter than that of Qwen/Qwen2.5-7B-Instruct: needs-review")
+    assert smaller.endswith(
+        "its licence verdict for this use is stricter than that of Qwen/Qwen2.5-7B-Instruct: needs-review"
+    )
     assert freer.startswith("Qwen/Qwen2.5-1.5B-Instruct (Apache License 2.0) takes ")
     assert freer.endswith("for this use is allowed")
 

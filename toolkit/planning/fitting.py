@@ -47,6 +47,7 @@ class Demand:
     rates: Rates | None = None
     rows: Rows | None = None
     kind: AdapterKind = PLAIN
+    may_shard: bool = True
 
     @property
     def gradients_bytes(self) -> int:
