@@ -49,6 +49,7 @@ class Demand:
     rows: Rows | None = None
     method: MethodStep = SUPERVISED
     kind: AdapterKind = PLAIN
+    may_shard: bool = True
 
     @property
     def gradients_bytes(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from toolkit.errors import InvalidInput
-from toolkit.planning.adapter_choices import kind_of
+from toolkit.planning.adapter_choices import kind_of, unsharded
 from toolkit.planning.adapter_kind import trained_parameters
 from toolkit.planning.choices import (
     Choice,
@@ -223,6 +223,7 @@ def _demand(
         rows=rows,
         method=method,
         kind=kind_of(recipe),
+        may_shard=unsharded(recipe) is None,
     )
 
 
@@ -231,5 +232,5 @@ def _shardings(recipe: Recipe, choices: dict[str, Choice], devices: int) -> tupl
         return ("none",)
     if recipe.train.sharding != "auto":
         return (recipe.train.sharding,)
-    whole = needs_bitsandbytes(str(choices["optimizer"].value)) or recipe.adapter.type == "lora-8bit"
-    return ("ddp",) if whole or recipe.adapter.new_tokens else ("ddp", "fsdp2")
+    whole = needs_bitsandbytes(str(choices["optimizer"].value)) or unsharded(recipe) is not None
+    return ("ddp",) if whole else ("ddp", "fsdp2")

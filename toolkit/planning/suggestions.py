@@ -68,7 +68,7 @@ def _more_gpus(demand: Demand) -> Iterator[str]:
     """The fewest GPUs of this kind that hold the run together, its parameters sharded."""
     device = demand.device
     together = device.kind in _GROUPED_KINDS and not (device.visible or "").startswith("MIG-") and demand.method.shares
-    if not together or needs_bitsandbytes(demand.optimizer):
+    if not together or not demand.may_shard or needs_bitsandbytes(demand.optimizer):
         return
     counts = [count for count in range(2, _MOST_GPUS + 1) if demand.batch_size % count == 0 and count > demand.devices]
     for count in counts:
