@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.planning.planned import CPU, LLAMA_70B, QWEN, chosen, planned, problems_of, recipe, seconds, shape_of
+from toolkit.licensing.use import IntendedUse
 from toolkit.planning.bases import known_bases
 from toolkit.planning.gpu import Device, named
 from toolkit.planning.memory import fit
@@ -198,7 +199,8 @@ def test_a_base_stored_in_8_bit_floats_is_refused_and_one_in_nf4_is_qlora() -> N
 
 
 def test_suggestions_have_been_tried() -> None:
-    plan = planned("8GiB", max_length=8192)
+    use = IntendedUse(distribution="internal", commercial=True)
+    plan = make_plan(replace(recipe(max_length=8192), use=use), shape_of(QWEN), named("8GiB"))
     assert plan.fit == "does-not-fit"
     shorter, more, lora, qlora, smaller, freer = plan.suggestions
     assert more.startswith("8 x GPU with 8 GiB take ")
@@ -213,9 +215,7 @@ def test_suggestions_have_been_tried() -> None:
         assert planned(card, max_length=8192, adapter=AdapterSettings(kind.lower())).fit == "comfortable"
     assert smaller.startswith("Qwen/Qwen2.5-3B-Instruct (Qwen RESEARCH LICENSE AGREEMENT) takes ")
     assert planned("8GiB", "Qwen/Qwen2.5-3B-Instruct", max_length=8192).fit != "does-not-fit"
-    assert smaller.endswith(
-        "its licence verdict for this use is stricter than that of Qwen/Qwen2.5-7B-Instruct: needs-review"
-    )
+    assert smaller.endswith("is stricter than that of Qwen/Qwen2.5-7B-Instruct: needs-separate-license")
     assert freer.startswith("Qwen/Qwen2.5-1.5B-Instruct (Apache License 2.0) takes ")
     assert freer.endswith("for this use is allowed")
 

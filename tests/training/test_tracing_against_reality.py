@@ -137,13 +137,7 @@ CASES = {
 }
 
 
-DEFAULT = (
-    "lora with checkpointing",
-    "padded rows",
-    "mixture with latent attention",
-    "qlora with checkpointing",
-    "int8 with checkpointing",
-)
+DEFAULT = ("lora with checkpointing", "padded rows", "mixture with latent attention", "qlora with checkpointing")
 
 
 @pytest.mark.parametrize(
