@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import InvalidInput, TkError, UsageError
-from toolkit.planning.recipe import load_recipe
+from toolkit.planning.recipe import load_recipe, recipe_of_record
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -85,7 +85,10 @@ def test_an_override_without_key_or_value_is_a_usage_error(recipe, text):
         ("adapter: {lora_r: 8}", "recipe.adapter.lora_r: unknown key; here it is called 'rank' (r.yaml:4)"),
         ("train: {warmup_ratio: 0.1}", "recipe.train.warmup_ratio: unknown key; here it is called 'warmup' (r.yaml:4)"),
         ("torch_dtype: x", "recipe.torch_dtype: unknown key; here it is called 'train.dtype' (r.yaml:4)"),
-        ("method: ppo", "recipe.method: 'ppo' is not one of sft (r.yaml:4)"),
+        (
+            "method: ppo",
+            "recipe.method: 'ppo' is not one of sft, pretrain, dpo, kto, orpo, grpo; did you mean 'dpo'? (r.yaml:4)",
+        ),
         ("use: {commercial: maybe}", "recipe.use.commercial: must be true or false, not 'maybe' (r.yaml:4)"),
         ("trust_remote_code: 1", "recipe.trust_remote_code: must be true or false, not 1 (r.yaml:4)"),
     ],
@@ -100,13 +103,13 @@ def test_a_wrong_line_is_answered_in_words(recipe, line, said):
         ("max_seq_length", "'train.max_length'"), ("torch_dtype", "'train.dtype'"), ("warmup_ratio", "'train.warmup'"),
         ("lora_r", "'adapter.rank'"), ("load_in_8bit", "adapter.type: lora-8bit"), ("use_dora", "'adapter.dora'"),
         ("use_rslora", "'adapter.rslora'"), ("init_lora_weights", "'adapter.init'"),
-        ("loraplus_lr_ratio", "'adapter.lora_plus_ratio'"), ("evaluation_strategy", "evaluate.fraction"),
+        ("loraplus_lr_ratio", "'adapter.lora_plus_ratio'"), ("evaluation_strategy", "'evaluate.every'"),
         ("val_set_size", "'evaluate.fraction'"), ("micro_batch_size", "'train.micro_batch_size'"),
-        ("gradient_accumulation_steps", "'train.batch_size'"), ("report_to", "nothing leaves the machine"),
+        ("gradient_accumulation_steps", "'train.batch_size'"), ("report_to", "'track'"),
         ("flash_attention", "'train.attention'"), ("sample_packing", "'train.packing'"), ("cutoff_len", "'train.max_length'"),
         ("per_device_train_batch_size", "'train.micro_batch_size'"), ("finetuning_type", "'adapter.type'"),
         ("deepspeed", "train.sharding: fsdp2"), ("group_by_length", "train.packing"), ("bf16", "'train.dtype'"),
-        ("modules_to_save", "'adapter.new_tokens'"), ("stage", "'method'"), ("datasets", "'data'"),
+        ("modules_to_save", "'adapter.new_tokens'"), ("stage", "'method'"), ("datasets", "'data.train'"),
     ],
 )  # fmt: skip
 def test_a_name_of_another_tool_is_answered_with_ours(recipe, foreign, ours):
@@ -115,22 +118,25 @@ def test_a_name_of_another_tool_is_answered_with_ours(recipe, foreign, ours):
 
 
 def test_every_answer_to_a_foreign_name_names_a_key_that_exists():
+    from toolkit.files.schema import is_sentence
     from toolkit.planning.foreign_names import renamed
     from toolkit.planning.recipe_shape import recipe_shape
 
-    schema = recipe_shape().json_schema()["properties"]
+    def keys(schema):
+        shapes = [schema, *schema.get("anyOf", [])]
+        return {key: inner for shape in shapes for key, inner in shape.get("properties", {}).items()}
+
+    whole = recipe_shape().json_schema()
     for section in (None, "adapter", "train", "evaluate"):
-        known = schema if section is None else schema[section]["properties"]
-        for foreign, key in renamed(section).items():
-            assert foreign not in known or foreign in schema, foreign
-            if " " in key:
+        here = whole if section is None else keys(whole)[section]
+        for foreign, ours in renamed(section).items():
+            assert foreign not in keys(here), foreign
+            if is_sentence(ours):
                 continue
-            first, _, second = key.partition(".")
-            if second:
-                shaped = schema[first].get("properties") or schema[first]["anyOf"][1]["properties"]
-                assert second in shaped, key
-            else:
-                assert first in schema or first in known, key
+            place = here if ours.partition(".")[0] in keys(here) else whole
+            for part in ours.partition(":")[0].split("."):
+                assert part in keys(place), f"{section}: {foreign} -> {ours}"
+                place = keys(place)[part]
 
 
 def test_two_sources_of_held_out_rows_contradict_each_other(recipe):
@@ -173,8 +179,8 @@ def test_every_source_is_judged_by_its_own_licence(recipe):
     ("data", "said"),
     [
         ("{dataset_path: a}", "here it is called 'train'"),
-        ("{train: a, dataset_text_field: body}", "here it is called 'columns: {text: …}'"),
-        ("{train: a, validation_split: test}", "here it is called 'eval: {path: …, split: …}'"),
+        ("{train: a, dataset_text_field: body}", "write data.columns: {text: …}"),
+        ("{train: a, validation_split: test}", "write data.eval: {path: …, split: …}"),
         ("{train: a, assistant_only_loss: true}", "here it is called 'train_on'"),
         ("{train: [{path: a, name: en}]}", "here it is called 'config'"),
         ("{train: a, columns: {promt: q}}", "is no column that a format reads; did you mean 'prompt'?"),
@@ -199,3 +205,10 @@ def test_a_key_of_data_at_the_top_is_answered_with_its_place(recipe):
 def test_a_folder_is_no_recipe(tmp_path):
     with pytest.raises(TkError, match="is a folder"):
         load_recipe(str(tmp_path))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_read_back_from_the_record_of_its_run(path):
+    read = load_recipe(str(path))
+    written = json.loads(json.dumps({"path": str(path), "resolved": read.to_json()}))
+    assert recipe_of_record({"recipe": written}) == read

@@ -251,13 +251,14 @@ def test_of_embedding_and_head_only_the_rows_of_new_tokens_are_trained_and_by_th
 
 
 def test_a_chat_knows_the_new_tokens(trained: Any, bases: Callable[[str], Path]) -> None:
-    from toolkit.training.chat import load_chat
+    from toolkit.training.chat import Sampling, load_chat
 
     run, record, _ = trained("new tokens on nf4")
     chat = load_chat(run, bases("llama"), record)
     assert chat._tokenizer.tokenize("<parcel>") == ["<parcel>"]
-    assert isinstance(chat.reply([{"role": "user", "content": "<parcel>"}], 4), str)  # type: ignore[list-item]
-    assert isinstance(chat.reply([{"role": "user", "content": "<parcel>"}], 4, adapter=False), str)  # type: ignore[list-item]
+    asked: Any = [{"role": "user", "content": "<parcel>"}]
+    assert isinstance(chat.reply(asked, Sampling(max_new_tokens=4)), str)
+    assert isinstance(chat.reply(asked, Sampling(max_new_tokens=4), adapter=False), str)
 
 
 def test_a_new_token_that_the_base_has_is_said_before_the_base_is_loaded(

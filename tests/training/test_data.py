@@ -87,6 +87,7 @@ def test_a_mixed_run_records_each_source_and_releases_each_licence(
 ) -> None:
     from toolkit.planning.gate import grant
     from toolkit.release.facts import facts_of
+    from toolkit.release.making import how_it_was_made
     from toolkit.release.record import read_record
     from toolkit.training.run import finetune
 
@@ -103,5 +104,12 @@ def test_a_mixed_run_records_each_source_and_releases_each_licence(
     assert record["data"]["sources"][0]["examples"] == record["data"]["sources"][1]["examples"]
     named = [(data.name, data.terms.id if data.terms else None) for data in facts_of(record).data]
     assert named == [("acme/support", "cc-by-4.0"), ("more.jsonl", "mit")]
+    card = repr(how_it_was_made(facts_of(record)))
+    more_of = record["data"]["sources"][1]
+    times = more_of["examples"] / more_of["rows"]
+    assert times > 3
+    assert f"more.jsonl gives {more_of['examples']} examples an epoch by its weight, each row {times:.2g} times" in card
+    assert "no row longer than 128 tokens" in card
+    assert "8 rows rendered alike by the tokenizer saved here" in card
     assert record["data"]["template"]["served_as_trained"] is True
     assert record["data"]["template"]["rows_compared"] == 8

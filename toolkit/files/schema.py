@@ -206,7 +206,7 @@ class Record:
                 if ours is None:
                     hint = did_you_mean(name, self.keys) or did_you_mean(name, self.renamed, self.renamed)
                 else:
-                    hint = f"; {ours}" if " " in ours else f"; here it is called {ours!r}"
+                    hint = f"; {ours}" if is_sentence(ours) else f"; here it is called {ours!r}"
                 report.add((*path, name), f"unknown key{hint}")
         values = {}
         for name, key in self.keys.items():
@@ -261,7 +261,12 @@ def did_you_mean(word: object, known: object, ours: Mapping[str, str] | None = N
     if not near:
         return ""
     meant = names[near[0]] if ours is None else ours[names[near[0]]]
-    return f"; {meant}" if " " in meant else f"; did you mean {meant!r}?"
+    return f"; {meant}" if ours is not None and is_sentence(meant) else f"; did you mean {meant!r}?"
+
+
+def is_sentence(ours: str) -> bool:
+    """Whether what stands beside a foreign name is words, not a key such as `train.dtype` or `eval: {path: …}`."""
+    return " " in ours and not ours.endswith("}")
 
 
 def dotted(root: str, path: Path_) -> str:

@@ -85,6 +85,11 @@ def _beginning(recipe: Recipe, shape: Shape, device: Device) -> Iterator[tuple[s
         )
     if adapter.dora and (taken or init == "loftq"):
         yield "init", f"{init} moves what dora takes its magnitudes from; leave one of the two out"
+    if adapter.start is not None and init != "default":
+        yield (
+            "init",
+            f"{init} says how an adapter begins, and start brings one that is trained; leave one of the two out",
+        )
     if taken and adapter.new_tokens:
         yield "init", f"what PEFT writes of {init} for the original base leaves rows of new tokens out; leave one out"
     if (taken or init == "loftq") and recipe.method in _WITH_REFERENCE:

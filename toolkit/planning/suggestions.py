@@ -6,11 +6,13 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 
+from toolkit.licensing.use import IntendedUse
+from toolkit.licensing.verdict import LEVELS
 from toolkit.planning.adapter_choices import can_quantise
 from toolkit.planning.adapter_kind import QUANTISED
 from toolkit.planning.bases import KnownBase, siblings
 from toolkit.planning.choices import needs_bitsandbytes
-from toolkit.planning.fitting import Demand, Fitting, best, longest, micro_batches, smallest
+from toolkit.planning.fitting import Demand, Fitting, best, longest, smallest
 from toolkit.planning.gpu import cards, gib
 from toolkit.planning.memory import needed_bytes
 from toolkit.planning.sharding import gathered_bytes
@@ -20,14 +22,15 @@ _MOST_GPUS = 64
 _GROUPED_KINDS = ("cuda", "rocm", "npu")
 
 
-def suggestions_for(base: str, demand: Demand, chosen: Fitting) -> tuple[str, ...]:
-    """What to change so that the run fits, the least intrusive first. Every suggestion has been tried on paper."""
+def suggestions_for(base: str, demand: Demand, chosen: Fitting, use: IntendedUse) -> tuple[str, ...]:
+    """What to change so that the run fits, the least intrusive first. Every suggestion has been tried on paper, and
+    another base's licences judged for the recipe's `use`."""
     found = [
         *_less_asked(demand, chosen),
         *_shorter(demand),
         *_more_gpus(demand),
         *_larger_gpu(demand),
-        *_smaller_base(base, demand),
+        *_smaller_base(base, demand, use),
     ]
     return tuple(found) or (_nothing(demand),)
 
@@ -42,7 +45,7 @@ def _less_asked(demand: Demand, chosen: Fitting) -> Iterator[str]:
             yield f"adapter.type: qlora takes {_saving(way, chosen)}"
             return
     if True not in demand.checkpointing or demand.micro_batches[-1] > 1:
-        freed = replace(freed, checkpointing=(True,), micro_batches=micro_batches(demand.batch_size))
+        freed = replace(freed, checkpointing=(True,), micro_batches=demand.sizes(1))
         way = smallest(freed)
         if way.fit != "does-not-fit":
             adapter = "" if way.adapter == chosen.adapter else f"adapter.type: {way.adapter}, "
@@ -64,12 +67,12 @@ def _shorter(demand: Demand) -> Iterator[str]:
 def _more_gpus(demand: Demand) -> Iterator[str]:
     """The fewest GPUs of this kind that hold the run together, its parameters sharded."""
     device = demand.device
-    together = device.kind in _GROUPED_KINDS and not (device.visible or "").startswith("MIG-")
+    together = device.kind in _GROUPED_KINDS and not (device.visible or "").startswith("MIG-") and demand.method.shares
     if not together or needs_bitsandbytes(demand.optimizer):
         return
     counts = [count for count in range(2, _MOST_GPUS + 1) if demand.batch_size % count == 0 and count > demand.devices]
     for count in counts:
-        sizes = micro_batches(demand.batch_size, count)
+        sizes = demand.sizes(count)
         way = smallest(replace(demand, devices=count, shardings=("fsdp2",), micro_batches=sizes))
         if way.fit != "does-not-fit":
             each = f"{gib(way.memory.peak_bytes)} of each ({way.fit})"
@@ -93,7 +96,7 @@ def _larger_gpu(demand: Demand) -> Iterator[str]:
     for adapter in demand.adapters:
         for card in sorted(cards(), key=lambda card: (card.kind != "cuda", card.usable_gib)):
             device = card.device("gpus.csv")
-            sizes = micro_batches(demand.batch_size)
+            sizes = demand.sizes(1)
             tried = replace(demand, device=device, adapters=(adapter,), dtype=dtype, devices=1, shardings=("none",))
             tried = tried if demand.devices == 1 else replace(tried, micro_batches=sizes)
             odd = not card.bf16 or card.kind == "mps" or "modified" in card.name
@@ -108,19 +111,38 @@ def _larger_gpu(demand: Demand) -> Iterator[str]:
                 break
 
 
-def _smaller_base(base: str, demand: Demand) -> Iterator[str]:
-    """The largest smaller base of the family that fits this device."""
+def _smaller_base(base: str, demand: Demand, use: IntendedUse) -> Iterator[str]:
+    """The largest smaller base of the family that fits this device; where its licences allow the use less than those of
+    `base` do, that is said, and the largest whose licences do not is named too."""
+    warned = False
     for sibling in siblings(base):
         if sibling.parameters >= demand.shape.parameters:
             continue
         targets = sibling.shape.linear_targets()
         length = min(demand.length, sibling.shape.max_positions)
         way = best(replace(demand, shape=sibling.shape, targets=targets, length=length))
-        if way.fit != "does-not-fit":
-            name = _nearest(base, demand.length, sibling)
-            size = f"{gib(way.memory.peak_bytes)} with {_NAMES[way.adapter]} ({way.fit})"
-            yield f"{name} ({terms_of(name)}) takes {size}"
+        if way.fit == "does-not-fit":
+            continue
+        name = _nearest(base, demand.length, sibling)
+        level = _verdict_of(name, use)
+        stricter = LEVELS.index(level) > LEVELS.index(_verdict_of(base, use))
+        if stricter and warned:
+            continue
+        size = f"{gib(way.memory.peak_bytes)} with {_NAMES[way.adapter]} ({way.fit})"
+        said = f"stricter than that of {base}: {level}" if stricter else level
+        yield f"{name} ({terms_of(name)}) takes {size}; its licence verdict for this use is {said}"
+        if not stricter:
             return
+        warned = True
+
+
+def _verdict_of(name: str, use: IntendedUse) -> str:
+    """What the licences of a hub id say to a use, by the catalogue and the local cache."""
+    from toolkit.licensing.library import library
+    from toolkit.models.lineage import examine
+    from toolkit.models.resolve import Access
+
+    return examine(name, use, Access(library(), offline=True)).verdict.level
 
 
 def terms_of(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from toolkit.release.blocks import Block, Code, Heading, Line, Paragraph, Table, line
 from toolkit.release.evaluated import scores
 from toolkit.release.facts import Facts
-from toolkit.release.record import at, mapping, number, text, whole
+from toolkit.release.record import Record, at, entries_of, mapping, number, text, whole
 
 _GIB = 2**30
 _RARER = ("dora", "rslora", "init", "saved_rank", "lora_plus_ratio", "new_tokens")  # settings of an adapter's kind
@@ -76,6 +76,8 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
                 ),
             )
         )
+    if checks := _data_checks(facts):
+        rows.append((line("Data, as checked"), line("; ".join(checks))))
     method = text(record, "recipe.resolved.method") or "sft"
     rows.append(
         (
@@ -86,6 +88,7 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
             ),
         )
     )
+    rows += _descent(record)
     targets = at(record, "adapter.target_modules")
     if isinstance(targets, list):
         rows.append((line("Adapted matrices"), line(Code(", ".join(map(str, targets))))))
@@ -106,6 +109,41 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
     return rows
 
 
+def _data_checks(facts: Facts) -> list[str]:
+    """What was found when the data was looked at before training, and how its rows became tokens."""
+    record, said = facts.record, []
+    for source in entries_of(record, "data.sources"):
+        examples, counted = whole(source, "examples"), whole(source, "rows")
+        if number(source, "weight") is not None and examples and counted:
+            name = text(source, "id") or (text(source, "path") or "").rpartition("/")[2]
+            said.append(
+                f"{name} gives {examples:,} examples an epoch by its weight, each row {examples / counted:.2g} times"
+            )
+    duplicates = mapping(record, "data.duplicates")
+    if duplicates:
+        said.append(
+            f"{duplicates.get('exact')} exact duplicates, {duplicates.get('near')} more but for case and punctuation"
+        )
+    if (most := whole(record, "data.overlength.max_length")) is not None:
+        long = whole(record, "data.overlength.rows") or 0
+        done = {"split": "divided", "truncate": "cut off"}.get(text(record, "data.overlength.policy") or "", "refused")
+        share = number(record, "data.overlength.tokens_share") or 0.0
+        said.append(
+            f"{long:,} rows longer than {most} tokens, {done} ({share:.1%} of all tokens beyond)"
+            if long
+            else f"no row longer than {most} tokens"
+        )
+    if digest := text(record, "data.template.sha256"):
+        where = text(record, "data.template.from")
+        which = {"base": "the base's", "plain": "the plain one"}.get(where or "", "one of its own")
+        compared = whole(record, "data.template.rows_compared") or 0
+        alike = "rendered alike" if at(record, "data.template.served_as_trained") else "NOT rendered alike"
+        said.append(
+            f"chat template: {which} (sha256 {digest[:12]}…), {compared} rows {alike} by the tokenizer saved here"
+        )
+    return said
+
+
 def _rarer(record: object) -> str:
     """What an adapter is beyond its type, rank and alpha, in words."""
     words = []
@@ -123,6 +161,21 @@ def _rarer(record: object) -> str:
     if tokens := at(record, "adapter.new_tokens"):
         words.append(f"with new tokens {_words(tokens)}")
     return "".join(f", {part}" for part in words)
+
+
+def _descent(record: Record) -> list[tuple[Line, ...]]:
+    """The adapter that training began with, and the user's own code that it ran."""
+    rows: list[tuple[Line, ...]] = []
+    if start := mapping(record, "adapter.start"):
+        digest = str(start.get("sha256"))[:12]
+        said = f"the adapter of run {start.get('run')} ({start.get('method')}, sha256 {digest}…)"
+        rows.append((line("Began with"), line(said)))
+    for reward in entries_of(record, "rewards"):
+        digest = str(reward.get("sha256"))[:12]
+        rows.append(
+            (line("Reward"), line(Code(str(reward.get("function"))), f", code that was run (sha256 {digest}…)"))
+        )
+    return rows
 
 
 def _cost(facts: Facts) -> list[tuple[Line, ...]]:

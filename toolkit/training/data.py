@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import InvalidInput, Problem
@@ -31,6 +32,11 @@ class Part:
     rows: int
     examples: int
     unused: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What others may know it by: its id, or the last part of where it lies here."""
+        return self.asked.id or (self.asked.name if self.source.revision else Path(self.asked.path).name)
 
     def to_json(self) -> dict[str, object]:
         """The part as the run record and the data report have it."""
@@ -86,16 +92,16 @@ class TrainingData:
         """What a reader of the record should know of the rows."""
         found = self.duplicates
         if found and found.pairs:
-            row, earlier = found.pairs[0]
+            row, earlier = (place.rpartition("/")[2] for place in found.pairs[0])  # a note goes on the card
             yield (
                 f"{found.exact} rows repeat another, {found.near} more but for case and punctuation; the first is {row}, "
                 f"which says what {earlier} says"
             )
         for part in self.parts:
             if part.unused:
-                yield f"columns of {part.asked.name} that nothing was learnt from: {', '.join(part.unused)}"
+                yield f"columns of {part.label} that nothing was learnt from: {', '.join(part.unused)}"
             if part.rows and part.examples > part.rows:
-                yield f"each row of {part.asked.name} is seen {part.examples / part.rows:.1f} times an epoch, by its weight"
+                yield f"each row of {part.label} is seen {part.examples / part.rows:.1f} times an epoch, by its weight"
 
 
 def load_data(recipe: Recipe, *, offline: bool = False) -> TrainingData:
@@ -133,6 +139,7 @@ def load_data(recipe: Recipe, *, offline: bool = False) -> TrainingData:
     for part, rows, wanted in zip(parts, train, epoch, strict=True):
         key = f"{recipe.train.seed}/{part.asked.name}"
         mixed += [rows[index] for index in repeated(len(rows), wanted, key)]
+    _check_enough(recipe, len(mixed))
     return TrainingData(
         tuple(replace(part, examples=wanted) for part, wanted in zip(parts, epoch, strict=True)),
         tuple(mixed),
@@ -143,12 +150,19 @@ def load_data(recipe: Recipe, *, offline: bool = False) -> TrainingData:
     )
 
 
+def _check_enough(recipe: Recipe, rows: int) -> None:
+    """Raise InvalidInput when a method that takes whole batches alone has rows for none."""
+    if recipe.method == "grpo" and rows < recipe.train.batch_size:
+        text = f"{recipe.train.batch_size} prompts make a step, and {rows} are left to train on"
+        raise InvalidInput([Problem("recipe.train.batch_size", text)], hint=f"set train.batch_size: {rows} or less")
+
+
 def _read(
     recipe: Recipe, asked: DataSource, *, offline: bool
 ) -> tuple[Source, str, tuple[Example, ...], tuple[str, ...]]:
     path = recipe.data_path(asked.path)
     source = read_source(asked.path, path, offline=offline, config=asked.config, split=asked.split)
-    format_, examples = examples_of(source, asked.format or "auto", asked.columns)
+    format_, examples = examples_of(source, asked.format or "auto", asked.columns, recipe.method)
     unused = unused_columns(source.rows, format_, asked.columns)
     return replace(source, rows=()), format_, examples, unused
 

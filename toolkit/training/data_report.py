@@ -9,14 +9,14 @@ from toolkit.planning.recipe import Recipe
 from toolkit.training.data import TrainingData
 
 if TYPE_CHECKING:
-    from toolkit.training.encoding import Encoded
+    from toolkit.training.methods import Rows
     from toolkit.training.stream_rows import StreamedRows
 
 
 def data_facts(
     recipe: Recipe,
     data: TrainingData,
-    encoded: Encoded | StreamedRows | None = None,
+    encoded: Rows | StreamedRows | None = None,
     template: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """The data of a recipe as the record has it; token counts only with `encoded`, which needs the base's tokenizer.
@@ -59,11 +59,15 @@ def data_facts(
     return facts
 
 
-def data_notes(data: TrainingData, *encoded: Encoded | StreamedRows) -> list[str]:
+def data_notes(
+    data: TrainingData, encoded: Rows | StreamedRows | None = None, held_out: Rows | None = None
+) -> list[str]:
     """What a reader should know of the data, in words, each once."""
     notes = list(data.notes())
-    for rows in encoded:
-        notes += rows.notes
-        if rows.overlength is not None and (note := rows.overlength.note()):
-            notes.append(note)
+    if encoded is not None:
+        notes += encoded.notes
+        notes += [note for counts in (encoded.overlength,) if counts and (note := counts.note())]
+    if held_out is not None:
+        notes += held_out.notes
+        notes += [f"held out: {note}" for counts in (held_out.overlength,) if counts and (note := counts.note())]
     return list(dict.fromkeys(notes))

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from toolkit.planning.gate import readmit
-from toolkit.training import environment
+from toolkit.training import answers, environment, evaluation
 from toolkit.training.distributed import order as orders
 from toolkit.training.distributed.team import STOP, join, leave
 from toolkit.training.run import finetune
@@ -22,6 +22,7 @@ if __name__ == "__main__":
     folders = [Path(name) for name in sys.argv[1:]]
     team = join(folders[0], 2, "cpu")
     environment.prepare()
+    answers._BATCH_TOKENS = evaluation._BATCH_TOKENS = 80  # so that the few rows held out make batches for both
     for folder in folders:
         if (folder / STOP).exists():
             team.wait()

@@ -151,20 +151,22 @@ class TestLaunched:
         assert "goes on from the last checkpoint" in str(caught.value.hint)
         assert workers_in(tmp_path) == []
 
-    def test_ctrl_c_stops_all_after_one_step_and_the_same_command_goes_on(
-        self, make_order: Callable[..., Any], straight: Path
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+    def test_a_signal_stops_all_after_one_step_and_the_same_command_goes_on(
+        self, make_order: Callable[..., Any], straight: Path, number: int
     ) -> None:
+        before = signal.getsignal(number)
         order = make_order("ddp", output="stopped")
 
         def interrupt(event: Event) -> None:
             if event.stage == "train" and event.done == 2:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
 
         with pytest.raises(Stopped, match="a checkpoint is kept"):
             launch(order, Nodes(), max_restarts=1, progress=interrupt)
         run = Path(order.recipe.output)
         assert not (run / "run.json").exists()
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(number) == before
         launch(order, Nodes(), max_restarts=0, progress=silent)
         assert json.loads((run / "run.json").read_text())["metrics"]["resumed_from_step"] >= 2
         assert digest(run) == digest(straight)

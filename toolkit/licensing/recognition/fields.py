@@ -18,7 +18,7 @@ from toolkit.licensing.recognition.outline import Outline, outline
 from toolkit.licensing.recognition.reading import Reading
 from toolkit.licensing.recognition.values import PLACES, dates, holder, places, stated_versions, thresholds
 
-_WORD = r"[A-Z0-9][\w&'-]*+(?:\.[\w&'-]++)*+\.?"
+_WORD = r"[A-Z0-9][\w&'-]*+(?:\.[\w&'-]++)*+(?:(?:(?<=\bInc)|(?<=\bLtd)|(?<=\bCo)|(?<=\bCorp)|(?<=L\.L\.C))\.)?"
 _NAME = (
     rf"(?-i:{_WORD}(?:(?:,(?=\s(?:Inc|Ltd|LLC|L\.L\.C|Co|Corp|GmbH)\b))?\s{{1,12}}(?:(?:of|for|and)\s)?{_WORD}){{0,6}})"
 )
@@ -33,10 +33,13 @@ _PARTY = (
     re.compile(rf"{_Q}(?P<short>{_NAME}),?{_UNQ},?\s*(?:or\s+)?{_SELF}", re.I),
     re.compile(rf"{_Q}(?:we|licensor){_UNQ}\s*(?:\(or\s+[^)]{{1,20}}\)\s*)?(?:shall\s+)?means?\s+(?:the\s+)?(?P<name>{_NAME})", re.I),
     re.compile(rf"{_UNQ}\s+(?:or\s+{_Q}we{_UNQ}\s+)(?:shall\s+)?means?\s+(?P<name>{_NAME})", re.I),
+    re.compile(
+        rf"{_Q}(?P<short>[A-Z]\w{{1,25}}){_UNQ}\s+(?:shall\s+)?means?\s+(?:the\s+)?"
+        rf"(?P<name>{_NAME})(?=[^.;,]{{0,30}}(?:Inc\b|Ltd\b|L\.L\.C|LLC|GmbH|Corporation))", re.I),
     re.compile(rf"\bagreement\s+with\s+(?P<name>{_NAME})", re.I),
 )  # fmt: skip
 _DOER = re.compile(
-    rf"(?:^|[\s“\"(])(?P<name>{_NAME})(?:'s)?\s+(?:hereby\s+)?(?:grants?|reserves|claims\s+no|makes\s+no|promises|lets\s+you|may\s+(?:update|terminate|grant|restrict)|corporate\s+family|affiliates\b)"
+    rf"(?:^|[\s“\"(])(?P<name>{_NAME})(?:'s)?\s+(?:hereby\s+|may\s+|will\s+)?(?:grants?|reserves|claims\s+no|makes\s+no|promises|lets\s+you|assigns|updates?|terminates?|restricts?|changes?|is\s+committed|and\s+its\s+affiliates|corporate\s+family|affiliates)\b"
 )
 _MEANT = re.compile(
     rf"{_Q}(?P<name>{_NAME}){_UNQ}(?:\s+or\s+{_Q}(?P<other>{_NAME}){_UNQ})?,?\s+(?:shall\s+)?(?:means?|refers?\s+to)\s+(?:[^\s.;]+\s+){{0,7}}?(?-i:models?|weights|parameters)\b(?!\s+cards)",
@@ -71,9 +74,10 @@ _COMMON_TEXT = """a an the this that these those my our your its any each all su
     original permitted purpose mark marks company confidential information adapter adapters dataset datasets api apis
     llm llms ml ai open responsible modified non exclusive permission
     contribution distribute share conditions text results waiver taxes solutions components commercial purposes
-    computational explanatory reproduction large language"""
+    computational explanatory reproduction large language provider providers recipient recipients rightsholder downstream affirmer universal cc0"""
 _COMMON = frozenset(_COMMON_TEXT.split())
 _NEXT_VERSION = re.compile(r"[\s_-]v?(?P<version>\d+(?:\.\d+){0,2})(?![\w%]|\.\d)")
+_CODED = re.compile(r"[A-Za-z][\w.-]*\d")  # a name such as M2.5 or Q2-7B is a product's
 _LAW = frozenset({"license", "licence", "agreement", "terms", "policy", "community", "legal"})
 
 
@@ -176,8 +180,9 @@ def _licensors(reading: Reading, holders: tuple[str, ...], products: list[str]) 
             seen[name] += 1
     terms = _without_notices(text) if holders else ""
     stated |= dict.fromkeys(name for name in holders[:_MOST_NAMES] if any(_mentions("licensor", [name], terms)))
+    told = {product.casefold() for product in products}
     for name, count in seen.most_common(1):
-        if count > 1 and name.casefold() not in {product.casefold() for product in products}:
+        if (count > 1 or text.count(name) > 3) and without_version(name).casefold() not in told:
             stated.setdefault(name)
     yield from (name for name in stated if not _is_law(name) and len(name) < 80)
 
@@ -213,8 +218,8 @@ def _products(reading: Reading, found: Outline) -> Iterator[str]:
     for title in islice(dict.fromkeys(titles), _MOST_NAMES):
         if len(title) > 110:
             continue
-        name = without_version(proper_name(_TITLE_END.sub("", f"{title} ")))
-        if name and len(name.split()) <= 5 and not _is_law(name) and _used(name, text):
+        name = proper_name(without_version(proper_name(_TITLE_END.sub("", f"{title} "))))
+        if name and len(name.split()) <= 5 and not _is_law(name) and (_CODED.search(name) or _used(name, text)):
             stated.setdefault(name)
     yield from dict.fromkeys(name for name in stated if len(name) > 1 and len(name) <= 40 and not _is_law(name))
 

@@ -139,7 +139,10 @@ def _watch(torchrun: subprocess.Popen[bytes], folder: Path, progress: Progress) 
     def stop() -> None:
         (folder / STOP).touch()
 
+    ended: list[bool] = []
+
     def end() -> None:
+        ended.append(True)
         torchrun.terminate()
 
     try:
@@ -154,6 +157,8 @@ def _watch(torchrun: subprocess.Popen[bytes], folder: Path, progress: Progress) 
             torchrun.wait()
     for event in events.new():
         progress(event)
+    if ended:
+        raise KeyboardInterrupt
     return torchrun.returncode
 
 

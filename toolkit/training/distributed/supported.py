@@ -15,6 +15,9 @@ def require_supported(plan: Plan, recipe: Recipe) -> None:
         return
     value = {name: choice.value for name, choice in plan.choices.items()}
     where, sharded = recipe.path, value["sharding"] == "fsdp2"
+    if plan.device.kind not in ("cuda", "rocm", "cpu"):
+        text = f"several processes train on NVIDIA, AMD or CPUs, not on {plan.device.name}"
+        raise TkError(text, where=where, hint="leave --gpus out")
     if recipe.method not in METHODS:
         text = f"method {recipe.method} trains on one device; on several {' and '.join(METHODS)} do"
         raise TkError(text, where=where, hint="leave --gpus out, or set train.sharding: none")
