@@ -146,6 +146,20 @@ def test_int8_is_refused_where_bitsandbytes_or_sharding_cannot_do_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("adapter", "said"),
+    [
+        (AdapterSettings("lora", init="pissa"), "pissa decomposes whole matrices"),
+        (AdapterSettings("lora", lora_plus_ratio=8), "made before parameters are sharded"),
+        (AdapterSettings("lora", new_tokens=("<a>",)), "cannot be trained by themselves"),
+    ],
+)
+def test_what_needs_whole_parameters_is_not_sharded(adapter: AdapterSettings, said: str) -> None:
+    assert said in problems_of("A100 80GB", adapter=adapter, gpus=2, sharding="fsdp2")[0]
+    assert chosen(planned("A100 80GB", adapter=adapter, gpus=2), "sharding") == ("ddp",)
+    assert not any("FSDP2" in text for text in planned("8GiB", adapter=adapter).suggestions)
+
+
 def test_lora_plus_wants_an_optimiser_of_adams_kind() -> None:
     said = problems_of("80GiB", adapter=AdapterSettings("lora", lora_plus_ratio=16), optimizer="sgd")
     assert "made for Adam's steps" in said[0]

@@ -85,7 +85,10 @@ def test_an_override_without_key_or_value_is_a_usage_error(recipe, text):
         ("adapter: {lora_r: 8}", "recipe.adapter.lora_r: unknown key; here it is called 'rank' (r.yaml:4)"),
         ("train: {warmup_ratio: 0.1}", "recipe.train.warmup_ratio: unknown key; here it is called 'warmup' (r.yaml:4)"),
         ("torch_dtype: x", "recipe.torch_dtype: unknown key; here it is called 'train.dtype' (r.yaml:4)"),
-        ("method: ppo", "recipe.method: 'ppo' is not one of sft (r.yaml:4)"),
+        (
+            "method: ppo",
+            "recipe.method: 'ppo' is not one of sft, pretrain, dpo, kto, orpo, grpo; did you mean 'dpo'? (r.yaml:4)",
+        ),
         ("use: {commercial: maybe}", "recipe.use.commercial: must be true or false, not 'maybe' (r.yaml:4)"),
         ("trust_remote_code: 1", "recipe.trust_remote_code: must be true or false, not 1 (r.yaml:4)"),
     ],

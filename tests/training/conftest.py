@@ -126,6 +126,8 @@ def papers(support: Path, bases: Callable[[str], Path], tmp_path: Path) -> Calla
         adapter: str | AdapterSettings = "lora",
         output: str = "run",
         data: Path | None = None,
+        start: str | None = None,
+        sections: dict[str, Any] | None = None,
         **train: Any,
     ) -> tuple[Any, ...]:
         snapshot = Snapshot(f"embedded:{family}", None, "embedded", bases(family))
@@ -135,9 +137,10 @@ def papers(support: Path, bases: Callable[[str], Path], tmp_path: Path) -> Calla
             data=DataSettings(str(data or support), license="CC-BY-4.0"),
             output=str(tmp_path / output),
             path="recipes/test.yaml",
-            adapter=AdapterSettings(type=adapter, rank=8) if isinstance(adapter, str) else adapter,
+            adapter=AdapterSettings(type=adapter, rank=8, start=start) if isinstance(adapter, str) else adapter,
             train=replace(TrainSettings(), **settings),
             evaluate=EvaluateSettings(fraction=0.2, generate=4, max_new_tokens=8),
+            **(sections or {}),
         )
         plan = make_plan(recipe, read_shape(snapshot.config or {}), named("cpu"))
         effective = EffectiveLicense("apache-2.0", "Apache-2.0", "model", snapshot.id, "its LICENSE file")

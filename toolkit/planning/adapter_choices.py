@@ -84,6 +84,20 @@ def adapter_choices(recipe: Recipe, shape: Shape) -> dict[str, Choice]:
     return found
 
 
+def unsharded(recipe: Recipe) -> tuple[str, str] | None:
+    """What a recipe asks for that sharded parameters (FSDP2) cannot do: its key, and why; None where nothing is."""
+    adapter = recipe.adapter
+    if adapter.type == "lora-8bit":
+        return "type", "int8 weights cannot be sharded; say type: qlora, or sharding: ddp"
+    if adapter.new_tokens:
+        return "new_tokens", "rows of a sharded embedding cannot be trained by themselves; say sharding: ddp"
+    if adapter.init not in ("default", "gaussian"):
+        return "init", f"{adapter.init} decomposes whole matrices, of which a process has a shard; say sharding: ddp"
+    if adapter.lora_plus_ratio is not None:
+        return "lora_plus_ratio", "its optimiser is made before parameters are sharded; say sharding: ddp"
+    return None
+
+
 def needs_modules(recipe: Recipe) -> str | None:
     """What a recipe asks for that PEFT does on linear modules alone, not on parameters of a mixture of experts."""
     adapter = recipe.adapter

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from toolkit.errors import Problem
 from toolkit.files.schema import did_you_mean
 from toolkit.planning import targets
-from toolkit.planning.adapter_choices import adapter_types, can_quantise, needs_modules
+from toolkit.planning.adapter_choices import adapter_types, can_quantise, needs_modules, unsharded
 from toolkit.planning.adapter_kind import takes_from_the_base
 from toolkit.planning.gpu import Device
 from toolkit.planning.recipe import Recipe
@@ -85,6 +85,11 @@ def _beginning(recipe: Recipe, shape: Shape, device: Device) -> Iterator[tuple[s
         )
     if adapter.dora and (taken or init == "loftq"):
         yield "init", f"{init} moves what dora takes its magnitudes from; leave one of the two out"
+    if adapter.start is not None and init != "default":
+        yield (
+            "init",
+            f"{init} says how an adapter begins, and start brings one that is trained; leave one of the two out",
+        )
     if taken and adapter.new_tokens:
         yield "init", f"what PEFT writes of {init} for the original base leaves rows of new tokens out; leave one out"
     if (taken or init == "loftq") and recipe.method in _WITH_REFERENCE:
@@ -114,11 +119,8 @@ def _others(recipe: Recipe, gpus: int) -> Iterator[tuple[str, str]]:
     adapter, train = recipe.adapter, recipe.train
     if adapter.lora_plus_ratio is not None and train.optimizer == "sgd":
         yield "lora_plus_ratio", "its two rates are made for Adam's steps; leave it or train.optimizer: sgd out"
-    sharded = gpus > 1 and train.sharding == "fsdp2"
-    if sharded and adapter.type == "lora-8bit":
-        yield "type", "int8 weights cannot be sharded; say type: qlora, or sharding: ddp"
-    if sharded and adapter.new_tokens:
-        yield "new_tokens", "rows of a sharded embedding cannot be trained by themselves; say sharding: ddp"
+    if gpus > 1 and train.sharding == "fsdp2" and (found := unsharded(recipe)):
+        yield found
     if len(set(adapter.new_tokens)) < len(adapter.new_tokens):
         yield "new_tokens", "names a token twice"
     for token in adapter.new_tokens:

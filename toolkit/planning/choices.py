@@ -15,6 +15,7 @@ from toolkit.planning.adapter_problems import adapter_problems
 from toolkit.planning.choice import ASKED, Choice
 from toolkit.planning.gpu import Device, gib
 from toolkit.planning.memory import ELEMENT_BYTES, OPTIMIZER_BYTES
+from toolkit.planning.method_steps import step_of
 from toolkit.planning.recipe import Recipe
 from toolkit.planning.recipe_values import TrainSettings
 from toolkit.planning.shape import Shape
@@ -72,6 +73,9 @@ def _attention_problems(recipe: Recipe, device: Device) -> Iterator[Problem]:
         yield Problem(key, "flash_attention_2 needs the package flash-attn, which is not installed; sdpa is", where)
     if train.dtype == "float32":
         yield Problem(key, "flash_attention_2 has no float32; set train.dtype: bfloat16, or say sdpa", where)
+    if recipe.method == "pretrain" and train.micro_batch_size != 1:
+        text = "flash_attention_2 keeps the documents of a row apart only in micro-batches of 1; set that, or say sdpa"
+        yield Problem(key, text, where)
     if train.packing:
         # transformers 5, modeling_flash_attention_utils.py: `_is_packed_sequence` wants a batch of one.
         text = "flash_attention_2 keeps packed rows apart only in batches of one line; leave packing out, or say sdpa"
@@ -82,6 +86,9 @@ def _device_problems(recipe: Recipe, device: Device, gpus: int) -> Iterator[Prob
     """What several devices ask of a recipe, and of one device a recipe that wants several."""
     where, train = recipe.path, recipe.train
     key = "recipe.train.sharding"
+    if gpus > 1 and not step_of(recipe).shares:
+        text = f"{recipe.method} trains on one GPU; leave --gpus out, or name a GPU that holds it alone"
+        yield Problem("recipe.method", text, where)
     if gpus == 1:
         if train.sharding in ("ddp", "fsdp2"):
             yield Problem(key, f"{train.sharding} is for several GPUs; leave it out, or plan with --gpus N", where)
@@ -92,10 +99,10 @@ def _device_problems(recipe: Recipe, device: Device, gpus: int) -> Iterator[Prob
         would = f"{lower} or {lower + gpus}" if lower else f"{gpus}"
         text = f"{train.batch_size} examples cannot be shared evenly by {gpus} GPUs; {would} can"
         yield Problem("recipe.train.batch_size", text, where)
-    elif train.micro_batch_size is not None and train.batch_size // gpus % train.micro_batch_size:
-        of = f"batch_size, {train.batch_size}"
+    elif train.micro_batch_size is not None and recipe.rows_per_step // gpus % train.micro_batch_size:
+        of = f"batch_size, {recipe.rows_per_step}"
         if gpus > 1:
-            of = f"the {train.batch_size // gpus} examples of a GPU (batch_size {train.batch_size} on {gpus})"
+            of = f"the {recipe.rows_per_step // gpus} examples of a GPU (batch_size {recipe.rows_per_step} on {gpus})"
         yield Problem("recipe.train.micro_batch_size", f"{train.micro_batch_size} does not divide {of}", where)
     if train.sharding == "fsdp2" and train.optimizer is not None and needs_bitsandbytes(train.optimizer):
         text = f"{train.optimizer} cannot update sharded parameters (bitsandbytes #1633); use adamw_torch, or say ddp"

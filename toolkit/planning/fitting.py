@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from toolkit.planning.adapter_kind import PLAIN, AdapterKind, trained_parameters
 from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.gpu import Device
-from toolkit.planning.memory import ELEMENT_BYTES, estimate, fit
+from toolkit.planning.memory import ELEMENT_BYTES, estimate, fit, weight_bytes
+from toolkit.planning.method_steps import SUPERVISED, MethodStep
 from toolkit.planning.roofline import Rates, Step, gather_seconds, reduce_seconds
 from toolkit.planning.rows import Rows
 from toolkit.planning.shape import Shape
@@ -25,7 +26,7 @@ _PACKING_SAVES = 0.85  # of the time, or it is left out
 class Demand:
     """What a recipe asks of devices, and what may be chosen freely. Preferred values come first.
 
-    `devices` of them run; `rates` is None where nothing is known of their speed, `rows` where the data was not counted.
+    A micro-batch counts what `method` makes rows of: examples, pairs, or sampled answers. `devices` of them run; `rates` is None where nothing is known of their speed, `rows` where the data was not counted.
     """
 
     shape: Shape
@@ -46,12 +47,18 @@ class Demand:
     shardings: Sequence[str] = ("none",)
     rates: Rates | None = None
     rows: Rows | None = None
+    method: MethodStep = SUPERVISED
     kind: AdapterKind = PLAIN
+    may_shard: bool = True
 
     @property
     def gradients_bytes(self) -> int:
         """Bytes of the adapter's float32 gradients."""
         return 4 * trained_parameters(self.shape, self.rank, self.targets, self.kind)
+
+    def sizes(self, devices: int) -> tuple[int, ...]:
+        """The micro-batches that so many devices may take."""
+        return micro_batches(self.batch_size, devices, self.method.smallest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +81,12 @@ class Fitting:
         return self.micro_batch * self.devices
 
 
-def micro_batches(batch_size: int, devices: int = 1) -> tuple[int, ...]:
-    """Divisors of one device's share of the batch size, up to 16, largest first."""
+def micro_batches(batch_size: int, devices: int = 1, smallest: int = 1) -> tuple[int, ...]:
+    """Divisors of one device's share of the batch size, up to 16 and from `smallest` on, largest first; the whole share
+    where there is none."""
     share = batch_size // devices
-    return tuple(size for size in range(min(share, LARGEST_MICRO_BATCH), 0, -1) if share % size == 0)
+    found = [size for size in range(min(share, LARGEST_MICRO_BATCH), smallest - 1, -1) if share % size == 0]
+    return tuple(found) or (share,)
 
 
 def measure(
@@ -96,7 +105,7 @@ def measure(
         adapter=adapter,
         rank=demand.rank,
         targets=demand.targets,
-        batch=micro_batch,
+        batch=micro_batch * demand.method.sequences,
         length=demand.length,
         checkpointing=checkpointing,
         dtype=demand.dtype,
@@ -108,7 +117,8 @@ def measure(
         kind=demand.kind,
     )
     if sharding != "none":
-        inputs = ELEMENT_BYTES[demand.dtype] * demand.shape.layers * demand.shape.hidden * micro_batch * demand.length
+        tokens = micro_batch * demand.method.sequences * demand.length
+        inputs = ELEMENT_BYTES[demand.dtype] * demand.shape.layers * demand.shape.hidden * tokens
         memory = on_several(
             memory,
             demand.shape,
@@ -118,6 +128,8 @@ def measure(
             dtype=demand.dtype,
             kept_bytes=inputs if checkpointing else None,
         )
+    rows = demand.batch_size // demand.devices
+    memory = demand.method.memory(memory, demand.shape, rows, demand.length, ELEMENT_BYTES[demand.dtype])
     way = Fitting(
         adapter, checkpointing, micro_batch, memory, fit(memory, demand.device), sharding, demand.devices, packing
     )
@@ -129,10 +141,11 @@ def step_seconds(demand: Demand, way: Fitting) -> float | None:
     rates = demand.rates
     if rates is None:
         return None
-    tokens = float(way.micro_batch * demand.length)
+    rows = way.micro_batch * demand.method.sequences
+    tokens = float(rows * demand.length)
     if demand.rows:
-        tokens = demand.rows.computed_tokens(way.micro_batch, packed=way.packing)
-    pass_ = Step(
+        tokens = demand.rows.computed_tokens(rows, packed=way.packing)
+    step = Step(
         demand.shape,
         way.adapter,
         demand.rank,
@@ -143,12 +156,16 @@ def step_seconds(demand: Demand, way: Fitting) -> float | None:
         length=min(demand.length, tokens),
         masked=_masked(demand, way.micro_batch),
         fused_head=demand.device.kind in ("cuda", "rocm"),
-    ).seconds(rates)
+    )
+    pass_ = step.seconds(rates) * (1 + demand.method.extra_forwards / step.passes)
     if way.sharding == "fsdp2":  # the next layer arrives while one computes
         pass_ = max(pass_, gather_seconds(demand.shape, way.adapter, demand.dtype, way.devices, rates))
     passes = demand.batch_size / way.accumulates
     reduced = reduce_seconds(demand.gradients_bytes, way.devices, rates) if way.devices > 1 else 0.0
-    return passes * pass_ + reduced
+    element = ELEMENT_BYTES[demand.dtype]
+    weights = sum(weight_bytes(demand.shape, way.adapter, demand.dtype))
+    answers = demand.batch_size // way.devices
+    return passes * pass_ + reduced + demand.method.sampling_seconds(demand.shape, rates, answers, weights, element)
 
 
 def without_recomputation(demand: Demand, chosen: Fitting) -> Fitting | None:
@@ -236,4 +253,5 @@ def packs_for_nothing(device: Device) -> bool:
 
 def _masked(demand: Demand, micro_batch: int) -> bool:
     """Whether attention gets an explicit mask: rows of a micro-batch are padded, and only flash-attn does without."""
-    return demand.attention == "sdpa" and (micro_batch > 1 or demand.packing == (True,))
+    several = micro_batch * demand.method.sequences > 1 or demand.method.sampled > 0  # prompts are padded on the left
+    return demand.attention == "sdpa" and (several or demand.packing == (True,))

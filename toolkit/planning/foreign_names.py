@@ -157,7 +157,6 @@ _TOP = {
     "template": "data.template",
     "chat_template": "data.template",
     "dataset": "data",
-    "datasets": "data",
     "report_to": "track",
     "wandb_project": "track",
     "tokenizer_type": "the tokenizer is the base's own",

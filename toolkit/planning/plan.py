@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from toolkit.errors import InvalidInput
-from toolkit.planning.adapter_choices import kind_of
+from toolkit.planning.adapter_choices import kind_of, unsharded
 from toolkit.planning.adapter_kind import trained_parameters
 from toolkit.planning.choices import (
     Choice,
@@ -21,6 +21,8 @@ from toolkit.planning.estimates import MemoryEstimate
 from toolkit.planning.fitting import Demand, Fitting, best, measure, micro_batches
 from toolkit.planning.gpu import Device
 from toolkit.planning.memory import context_bytes
+from toolkit.planning.method_choices import method_choices
+from toolkit.planning.method_steps import step_of
 from toolkit.planning.reasons import searched_choices
 from toolkit.planning.recipe import Recipe
 from toolkit.planning.roofline import rates_of
@@ -45,6 +47,13 @@ _ORDER = (
     "dropout",
     "new_tokens",
     "learning_rate",
+    "preference_loss",
+    "beta",
+    "reference",
+    "reward",
+    "generations",
+    "max_completion_length",
+    "temperature",
     "lora_plus_ratio",
     "sharding",
     "batch_size",
@@ -138,7 +147,7 @@ def make_plan(
     asked, (recipe, size) = recipe, with_batch_size(recipe, rows, recipe.train.max_length, several)
     if problems := list(override_problems(recipe, shape, used, several)):
         raise InvalidInput(problems)
-    choices = fixed_choices(recipe, shape, used)
+    choices = fixed_choices(recipe, shape, used) | method_choices(recipe, shape)
     demand = _demand(recipe, shape, used, choices, several, rows)
     chosen = best(demand)
     if chosen.fit == "does-not-fit" and gpus is None and several == 1:
@@ -149,7 +158,7 @@ def make_plan(
     choices |= searched_choices(recipe, demand, chosen)
     if size is not None:
         choices["batch_size"] = size
-    tokens, ours = chosen.micro_batch * demand.length, bool(recipe.adapter.new_tokens)
+    tokens, ours = chosen.micro_batch * demand.method.sequences * demand.length, bool(recipe.adapter.new_tokens)
     choices["loss"] = loss_choice(shape, tokens, demand.device, demand.dtype, ours=ours)
     suggestions: tuple[str, ...] = ()
     if suggest and chosen.fit == "does-not-fit":
@@ -189,13 +198,17 @@ def _demand(
     targets, attention = choices["target_modules"].value, str(choices["attention"].value)
     assert isinstance(targets, tuple)
     packing = (train.packing,) if train.packing is not None else (False, True) if attention == "sdpa" else (False,)
+    method = step_of(recipe)
+    if method.packs is not None:
+        packing = (method.packs,)
+    sizes = micro_batches(recipe.rows_per_step, devices, method.smallest)
     return Demand(
         shape=shape,
         device=device,
         adapters=adapter_types(recipe, shape, device),
         checkpointing=(False, True) if train.gradient_checkpointing is None else (train.gradient_checkpointing,),
-        batch_size=train.batch_size,
-        micro_batches=(train.micro_batch_size,) if train.micro_batch_size else micro_batches(train.batch_size, devices),
+        batch_size=recipe.rows_per_step,
+        micro_batches=(train.micro_batch_size,) if train.micro_batch_size else sizes,
         rank=recipe.adapter.rank,
         targets=targets,
         length=int(str(choices["max_length"].value)),
@@ -208,7 +221,9 @@ def _demand(
         shardings=_shardings(recipe, choices, devices),
         rates=rates_of(device),
         rows=rows,
+        method=method,
         kind=kind_of(recipe),
+        may_shard=unsharded(recipe) is None,
     )
 
 
@@ -217,5 +232,5 @@ def _shardings(recipe: Recipe, choices: dict[str, Choice], devices: int) -> tupl
         return ("none",)
     if recipe.train.sharding != "auto":
         return (recipe.train.sharding,)
-    whole = needs_bitsandbytes(str(choices["optimizer"].value)) or recipe.adapter.type == "lora-8bit"
-    return ("ddp",) if whole or recipe.adapter.new_tokens else ("ddp", "fsdp2")
+    whole = needs_bitsandbytes(str(choices["optimizer"].value)) or unsharded(recipe) is not None
+    return ("ddp",) if whole else ("ddp", "fsdp2")

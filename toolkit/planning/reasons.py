@@ -17,7 +17,7 @@ def searched_choices(recipe: Recipe, demand: Demand, chosen: Fitting) -> dict[st
         "gradient_checkpointing": _checkpointing(recipe, demand, chosen),
         "packing": _packing(recipe, demand, chosen),
         "micro_batch_size": _micro_batch(recipe, demand, chosen),
-        "gradient_accumulation": _accumulation(demand, chosen),
+        "gradient_accumulation": _accumulation(recipe, demand, chosen),
     }
 
 
@@ -84,6 +84,10 @@ def _checkpointing(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
 def _packing(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
     if recipe.train.packing is not None:
         return Choice(chosen.packing, ASKED)
+    if demand.method.packs:
+        return Choice(True, "documents fill rows of max_length, none of them attending to another")
+    if demand.method.packs is False:
+        return Choice(False, f"{demand.method.method} compares answers side by side, each in a row of its own")
     if demand.attention != "sdpa":
         return Choice(False, f"{demand.attention} keeps packed rows apart only in batches of one line")
     if chosen.micro_batch == 1:
@@ -135,7 +139,9 @@ def _against_recomputation(demand: Demand, chosen: Fitting, size: int) -> str:
     return f", and with recomputation {seconds:.2g} s a step instead of {chosen.seconds:.2g}"
 
 
-def _accumulation(demand: Demand, chosen: Fitting) -> Choice:
+def _accumulation(recipe: Recipe, demand: Demand, chosen: Fitting) -> Choice:
     steps = demand.batch_size // chosen.accumulates
     on = f" on {chosen.devices} GPUs" if chosen.devices > 1 else ""
-    return Choice(steps, f"batch_size {demand.batch_size} in micro-batches of {chosen.micro_batch}{on}")
+    sampled = f", {demand.batch_size} answers," if demand.method.sampled else ""
+    batch = demand.batch_size // recipe.grpo.generations if demand.method.sampled else demand.batch_size
+    return Choice(steps, f"batch_size {batch}{sampled} in micro-batches of {chosen.micro_batch}{on}")

@@ -17,8 +17,11 @@ from toolkit.files.schema import did_you_mean, read_document, read_value
 from toolkit.files.shipped import shipped
 from toolkit.files.strict_yaml import Document, Path_, core_scalar, load_file
 from toolkit.licensing.use import DatasetUse, IntendedUse
+from toolkit.planning.method_problems import method_problems
+from toolkit.planning.method_settings import SECTION_OF, GrpoSettings, PreferenceSettings
 from toolkit.planning.recipe_shape import recipe_shape
 from toolkit.planning.recipe_values import AdapterSettings, DataSettings, DataSource, EvaluateSettings, TrainSettings
+from toolkit.planning.start import started_from
 from toolkit.planning.watching_problems import watching_problems
 
 
@@ -35,12 +38,17 @@ class Recipe:
     use: IntendedUse = field(default_factory=IntendedUse)
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    preference: PreferenceSettings = field(default_factory=PreferenceSettings)
+    grpo: GrpoSettings = field(default_factory=GrpoSettings)
     track: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     trust_remote_code: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Every setting as resolved, defaults included, in the keys of a recipe."""
-        settings = {name: _settings(getattr(self, name)) for name in ("adapter", "data", "train", "evaluate")}
+        sections = ["adapter", "data", "train", "evaluate"]
+        if self.method in SECTION_OF:  # of the methods' own sections, the one that is used
+            sections.append(SECTION_OF[self.method])
+        settings = {name: _settings(getattr(self, name)) for name in sections}
         head: dict[str, object] = {"base": self.base, "method": self.method}
         tail: dict[str, object] = {
             "use": self.use.to_json(),
@@ -56,13 +64,18 @@ class Recipe:
         """Digest of the recipe as resolved: two spellings of one recipe share it."""
         return sha256_json(self.to_json())
 
-    def judged_use(self) -> IntendedUse:
-        """The intended use with each of the recipe's own data sets among its data sets.
+    @property
+    def rows_per_step(self) -> int:
+        """Rows that an optimiser step learns from: the examples, or what was sampled to each of them."""
+        return self.train.batch_size * (self.grpo.generations if self.method == "grpo" else 1)
 
-        One name under two licences is named twice, so that both are judged.
-        """
+    def judged_use(self) -> IntendedUse:
+        """The intended use with each of the recipe's own data sets among its data sets, and those of the run it starts
+        from. One name under two licences is named twice, so that both are judged."""
         named = {dataset.id for dataset in self.use.datasets}
         own = [DatasetUse(source.id or source.path, source.license) for source in self.data.sources]
+        if self.adapter.start is not None:
+            own += [DatasetUse(str(item["id"]), item["license"]) for item in started_from(self.adapter.start)]
         added = [dataset for dataset in dict.fromkeys(own) if dataset.id not in named]
         return self.use._replace(datasets=(*self.use.datasets, *added))
 
@@ -125,12 +138,15 @@ def _contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
     if train.tokens_per_step and "batch_size" in _given(document, "train"):
         text = "batch_size already says how large a step is; leave one of the two out"
         yield Problem("recipe.train.tokens_per_step", text, document.where(("train", "tokens_per_step")))
-    elif train.tokens_per_step is None and train.micro_batch_size and train.batch_size % train.micro_batch_size:
+    elif train.tokens_per_step is None and train.micro_batch_size and recipe.rows_per_step % train.micro_batch_size:
         text = f"{train.micro_batch_size} does not divide batch_size {train.batch_size}"
+        if recipe.method == "grpo":
+            text += f" x {recipe.grpo.generations} generations"
         yield Problem("recipe.train.micro_batch_size", text, document.where(("train", "micro_batch_size")))
     if recipe.data.eval and "fraction" in _given(document, "evaluate") and recipe.evaluate.fraction > 0:
         text = "data.eval already gives the held-out rows; leave one of the two out"
         yield Problem("recipe.evaluate.fraction", text, document.where(("evaluate", "fraction")))
+    yield from method_problems(recipe, document)
     yield from _data_contradictions(recipe, document)
     yield from watching_problems(recipe, document)
 

@@ -6,6 +6,7 @@ from toolkit.files.schema import Flag, Key, Kind, ListOf, Number, Record, Text
 from toolkit.licensing.use import use_shape
 from toolkit.licensing.vocabulary import vocabulary
 from toolkit.planning.foreign_names import renamed
+from toolkit.planning.method_settings import method_keys
 from toolkit.planning.recipe_data import RENAMED_DATA, data_shape
 from toolkit.planning.recipe_values import (
     ADAPTERS,
@@ -39,6 +40,7 @@ def recipe_shape() -> Record:
                 "Modules that get an adapter, by name; all linear matrices when left out. "
                 "Of a mixture of experts also attention, shared_experts, experts, router",
             ),
+            "start": Key(Text(), "Folder of an earlier run on this base: its adapter is trained on"),
             "dora": Key(Flag(), "Train magnitudes beside directions (DoRA)", default=False),
             "rslora": Key(Flag(), "Scale updates by alpha/sqrt(rank) instead of alpha/rank", default=False),
             "init": Key(
@@ -93,6 +95,7 @@ def recipe_shape() -> Record:
         "data": Key(data_shape(), required=True),
         "use": Key(use_shape(vocabulary()), "The intended use"),
         "train": Key(train),
+        **method_keys(),
         "evaluate": Key(evaluate_shape()),
         "track": Key(Track(), "Where the curve goes besides metrics.jsonl: trackio, tensorboard, mlflow, wandb"),
         "output": Key(Text(), "Folder of the run", required=True),

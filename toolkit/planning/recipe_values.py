@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-METHODS = ("sft",)
+METHODS = ("sft", "pretrain", "dpo", "kto", "orpo", "grpo")
+FORMATS = (
+    "auto",
+    "messages",
+    "prompt-completion",
+    "alpaca",
+    "sharegpt",
+    "text",
+    "preference",
+    "unpaired-preference",
+    "prompt-only",
+)
 ADAPTERS = ("auto", "lora", "lora-8bit", "qlora")
 INITS = ("default", "gaussian", "pissa", "pissa_niter_N", "olora", "eva", "loftq")  # N a whole number
-FORMATS = ("auto", "messages", "prompt-completion", "alpaca", "sharegpt", "text")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTIONS = ("auto", "sdpa", "flash_attention_2")
 OVERLENGTHS = ("error", "split", "truncate")
@@ -20,13 +30,15 @@ SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup")
 @dataclass(frozen=True, slots=True)
 class AdapterSettings:
     """LoRA as PEFT says it. `type` says what lies beneath: the base as it is (lora), in int8 (lora-8bit) or in NF4 (qlora);
-    auto takes the best that fits. No target modules means all linear matrices. `new_tokens` are added to the tokenizer."""
+    auto takes the best that fits. No target modules means all linear matrices. `new_tokens` are added to the tokenizer.
+    `start` is an earlier run whose adapter is trained on."""
 
     type: str = "auto"
     rank: int = 16
     alpha: int | None = None
     dropout: float = 0.0
     target_modules: tuple[str, ...] | None = None
+    start: str | None = None
     dora: bool = False
     rslora: bool = False
     init: str = "default"

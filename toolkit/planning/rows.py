@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.planning.mixing import epoch_examples
@@ -21,7 +21,11 @@ _BYTES_PER_TOKEN, _TOKENS_PER_MESSAGE = 4.0, 6
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows to train on: how many, their estimated tokens, and those of a sample of them, ascending."""
+    """Rows to train on: how many, their estimated tokens, and those of a sample of them, ascending.
+
+    Rows are what an optimiser step counts; of pairs of answers, `sample` has the length of one of the two, prompt
+    included.
+    """
 
     count: int
     tokens: int
@@ -39,7 +43,7 @@ class Rows:
             longest, before = longest + length * (below - before), below
         if not packed:
             return micro_batch * longest
-        return max(longest, micro_batch * self.tokens / self.count / 0.9)
+        return min(max(longest, micro_batch * self.tokens / self.count / 0.9), micro_batch * longest)
 
 
 def rows_of(recipe: Recipe) -> Rows | None:
@@ -54,7 +58,7 @@ def rows_of(recipe: Recipe) -> Rows | None:
         return None
     if sum(path.stat().st_size for path in paths) > _LARGEST_BYTES:
         return None
-    read = [sorted(min(length, recipe.train.max_length) for length in _lengths(_lines(path))) for path in paths]
+    read = [sorted(_rows_in(_lines(path), recipe)) for path in paths]
     if not all(read):
         return None
     held_out = 0.0 if recipe.data.eval else recipe.evaluate.fraction
@@ -68,20 +72,48 @@ def rows_of(recipe: Recipe) -> Rows | None:
         wanted = max(1, round(_SAMPLED * count / sum(epoch)))
         step = max(1, len(lengths) // wanted)
         sample += lengths[step // 2 :: step]
-    return Rows(sum(epoch), round(tokens), tuple(sorted(sample)))
+    return _as_steps_count(Rows(sum(epoch), round(tokens), tuple(sorted(sample))), recipe)
+
+
+def _rows_in(lines: Sequence[bytes], recipe: Recipe) -> list[int]:
+    """Estimated tokens that each line is trained on: of a pair both answers, of a prompt the answer sampled to it."""
+    most = recipe.train.max_length
+    if recipe.method == "pretrain":
+        return list(_lengths(lines))  # longer documents are divided
+    if recipe.method in ("dpo", "orpo"):
+        return [min(length, 2 * most) for length in _lengths(lines)]
+    if recipe.method == "grpo":
+        return [min(length + recipe.grpo.max_completion_length, most) for length in _lengths(lines, "prompt")]
+    return [min(length, most) for length in _lengths(lines)]
+
+
+def _as_steps_count(rows: Rows, recipe: Recipe) -> Rows:
+    """Lines of the data as the rows that an optimiser step counts."""
+    if (
+        recipe.method == "pretrain"
+    ):  # documents fill rows of `max_length`, which best-fit leaves next to nothing free of
+        return Rows(math.ceil(rows.tokens / recipe.train.max_length), rows.tokens, (recipe.train.max_length,))
+    if recipe.method in ("dpo", "orpo"):
+        return replace(rows, sample=tuple(length // 2 for length in rows.sample))
+    if recipe.method == "grpo":
+        generations = recipe.grpo.generations
+        return replace(rows, count=rows.count * generations, tokens=rows.tokens * generations)
+    return rows
 
 
 def _lines(path: Path) -> list[bytes]:
     return [line for line in path.read_bytes().splitlines() if line.strip()]
 
 
-def _lengths(lines: Sequence[bytes]) -> Iterator[int]:
-    """Estimated tokens of each line, by the share of text and the number of strings in a sample of the lines."""
+def _lengths(lines: Sequence[bytes], key: str | None = None) -> Iterator[int]:
+    """Estimated tokens of each line (of its value under `key`, where one is named), by the share of text and the number
+    of strings in a sample of the lines."""
     sample = lines[:: max(1, len(lines) // _SAMPLED)]
     text = messages = 0
     for line in sample:
         try:
-            for value in _texts(json.loads(line)):
+            row = json.loads(line)
+            for value in _texts(row.get(key) if key and isinstance(row, dict) else row):
                 text, messages = text + len(value.encode()), messages + 1
         except (ValueError, RecursionError):
             text += len(line)
@@ -95,6 +127,8 @@ def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
+        if "chosen" in value and "rejected" in value:  # both answers are read with the prompt before them
+            yield from _texts(value.get("prompt"))
         for name, inner in value.items():
             if name not in ("role", "from"):
                 yield from _texts(inner)

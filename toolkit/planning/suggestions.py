@@ -12,7 +12,7 @@ from toolkit.planning.adapter_choices import can_quantise
 from toolkit.planning.adapter_kind import QUANTISED
 from toolkit.planning.bases import KnownBase, siblings
 from toolkit.planning.choices import needs_bitsandbytes
-from toolkit.planning.fitting import Demand, Fitting, best, longest, micro_batches, smallest
+from toolkit.planning.fitting import Demand, Fitting, best, longest, smallest
 from toolkit.planning.gpu import cards, gib
 from toolkit.planning.memory import needed_bytes
 from toolkit.planning.sharding import gathered_bytes
@@ -45,7 +45,7 @@ def _less_asked(demand: Demand, chosen: Fitting) -> Iterator[str]:
             yield f"adapter.type: qlora takes {_saving(way, chosen)}"
             return
     if True not in demand.checkpointing or demand.micro_batches[-1] > 1:
-        freed = replace(freed, checkpointing=(True,), micro_batches=micro_batches(demand.batch_size))
+        freed = replace(freed, checkpointing=(True,), micro_batches=demand.sizes(1))
         way = smallest(freed)
         if way.fit != "does-not-fit":
             adapter = "" if way.adapter == chosen.adapter else f"adapter.type: {way.adapter}, "
@@ -67,12 +67,12 @@ def _shorter(demand: Demand) -> Iterator[str]:
 def _more_gpus(demand: Demand) -> Iterator[str]:
     """The fewest GPUs of this kind that hold the run together, its parameters sharded."""
     device = demand.device
-    together = device.kind in _GROUPED_KINDS and not (device.visible or "").startswith("MIG-")
-    if not together or needs_bitsandbytes(demand.optimizer):
+    together = device.kind in _GROUPED_KINDS and not (device.visible or "").startswith("MIG-") and demand.method.shares
+    if not together or not demand.may_shard or needs_bitsandbytes(demand.optimizer):
         return
     counts = [count for count in range(2, _MOST_GPUS + 1) if demand.batch_size % count == 0 and count > demand.devices]
     for count in counts:
-        sizes = micro_batches(demand.batch_size, count)
+        sizes = demand.sizes(count)
         way = smallest(replace(demand, devices=count, shardings=("fsdp2",), micro_batches=sizes))
         if way.fit != "does-not-fit":
             each = f"{gib(way.memory.peak_bytes)} of each ({way.fit})"
@@ -96,7 +96,7 @@ def _larger_gpu(demand: Demand) -> Iterator[str]:
     for adapter in demand.adapters:
         for card in sorted(cards(), key=lambda card: (card.kind != "cuda", card.usable_gib)):
             device = card.device("gpus.csv")
-            sizes = micro_batches(demand.batch_size)
+            sizes = demand.sizes(1)
             tried = replace(demand, device=device, adapters=(adapter,), dtype=dtype, devices=1, shardings=("none",))
             tried = tried if demand.devices == 1 else replace(tried, micro_batches=sizes)
             odd = not card.bf16 or card.kind == "mps" or "modified" in card.name

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from toolkit.planning.recipe import Recipe
 
 # Scores that a method measures beside the loss. `tasks` of lm-evaluation-harness name theirs only once they have run.
-METHOD_SCORES: dict[str, tuple[str, ...]] = {}
+_PREFERENCE = ("preference_accuracy", "preference_margin")
+METHOD_SCORES: dict[str, tuple[str, ...]] = {
+    "dpo": _PREFERENCE,
+    "orpo": _PREFERENCE,
+    "kto": _PREFERENCE,
+    "grpo": ("reward",),
+}
 
 
 def watching_problems(recipe: Recipe, document: Document) -> Iterator[Problem]:
@@ -23,6 +29,9 @@ def watching_problems(recipe: Recipe, document: Document) -> Iterator[Problem]:
     held_out = bool(recipe.data.eval) or asked.fraction > 0
     if asked.every is not None and not held_out:
         text = "there is no held-out row to measure; set evaluate.fraction or data.eval"
+        yield Problem("recipe.evaluate.every", text, document.where(("evaluate", "every")))
+    if asked.every is not None and recipe.method == "grpo":
+        text = "measures held-out loss, and grpo has rewards instead of one; the curve has the mean reward of each step"
         yield Problem("recipe.evaluate.every", text, document.where(("evaluate", "every")))
     if name := repeated(asked.metric):
         text = f"two metrics give the score {name!r}; leave one out, or rename the function"
@@ -44,7 +53,8 @@ def watching_problems(recipe: Recipe, document: Document) -> Iterator[Problem]:
 def _requirements(recipe: Recipe, document: Document, held_out: bool) -> Iterator[Problem]:
     """Scores that this recipe will never have: found now, not after hours of training."""
     asked = recipe.evaluate
-    scores: list[str] = [*SCORES, *METHOD_SCORES.get(recipe.method, ())] if held_out else []
+    lossy = SCORES if recipe.method != "grpo" else ()
+    scores: list[str] = [*lossy, *METHOD_SCORES.get(recipe.method, ())] if held_out else []
     if held_out and asked.generate:
         scores += [score_name(metric) for metric in asked.metric]
     for name in asked.require:

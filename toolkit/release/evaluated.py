@@ -9,7 +9,8 @@ from toolkit.errors import NotFulfilled
 from toolkit.release.blocks import Block, Code, Heading, Paragraph, Strong, Table, line
 from toolkit.release.record import Record, at, entries_of, mapping, number, text, whole
 
-_LOWER_IS_BETTER = {"loss": True, "perplexity": True, "exact_match": False, "contains": False, "f1": False,
+_LOWER_IS_BETTER = {"loss": True, "perplexity": True, "preference_accuracy": False, "preference_margin": False,
+                    "reward": False, "exact_match": False, "contains": False, "f1": False,
                     "json_valid": False, "regex": False}  # fmt: skip
 
 
@@ -68,16 +69,21 @@ def evaluation_blocks(record: Record) -> tuple[Block, ...]:
         return Heading("Evaluation"), Paragraph(line("None was run."))
     blocks: list[Block] = [
         Heading("Evaluation"),
-        Paragraph(line(f"Base alone against base with adapter, {_on_what(record)}.")),
-        Table(("Metric", "Base alone", "With adapter", "Change"), tuple(rows)),
+        Paragraph(line(f"{_before(record)} against base with adapter, {_on_what(record)}.")),
+        Table(("Metric", _before(record), "With adapter", "Change"), tuple(rows)),
     ]
     blocks += _gate(record)
     keys = ("prompt", "expected", "before", "after")
     samples = entries_of(record, "evaluation.samples")
     if samples:
         cells = tuple(tuple(line(_short(str(sample.get(key) or ""))) for key in keys) for sample in samples)
-        blocks.append(Table(("Prompt", "Expected", "Base alone", "With adapter"), cells))
+        blocks.append(Table(("Prompt", "Expected", _before(record), "With adapter"), cells))
     return tuple(blocks)
+
+
+def _before(record: Record) -> str:
+    """What was measured before training: the base, or the base with the adapter that training began with."""
+    return "Before" if at(record, "adapter.start") else "Base alone"
 
 
 def _on_what(record: Record) -> str:

@@ -243,18 +243,29 @@ def _base(record: Record) -> Base:
 
 
 def _data(record: Record) -> tuple[Dataset, ...]:
-    """The training data, source by source, then whatever else the intended use names as data trained on."""
-    words = {str(entry.get("id")): text(entry, "license") for entry in entries_of(record, "use.datasets")}
+    """The training data, source by source, then whatever else the intended use names as data trained on, and what the
+    adapter had learnt from that training began with."""
+    stated = (*entries_of(record, "use.datasets"), *entries_of(record, "adapter.start.datasets"))
+    words = {str(entry.get("id")): text(entry, "license") for entry in stated}
     sources = entries_of(record, "data.sources") or ({**mapping(record, "data.train"), **_named(record)},)
     read = [_source(source, words) for source in sources]
     own = {name for source in sources for name in (text(source, "id"), text(source, "path")) if name}
     own |= {dataset.name for dataset in read}
     others = (
-        Dataset(other, is_hub_id(other), declared(said) if said else None, None, None, None)
+        Dataset(_called(other), is_hub_id(other), declared(said) if said else None, None, None, None)
         for other, said in words.items()
         if other not in own
     )
     return (*read, *others)
+
+
+def _called(name: str) -> str:
+    """A data set's id; of one that goes by a path, its last part."""
+    return (
+        name
+        if is_hub_id(name) and not name.endswith((".jsonl", ".json", ".csv", ".parquet"))
+        else PurePosixPath(name).name
+    )
 
 
 def _named(record: Record) -> dict[str, object]:

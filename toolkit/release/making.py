@@ -5,7 +5,7 @@ from __future__ import annotations
 from toolkit.release.blocks import Block, Code, Heading, Line, Paragraph, Table, line
 from toolkit.release.evaluated import scores
 from toolkit.release.facts import Facts
-from toolkit.release.record import at, entries_of, mapping, number, text, whole
+from toolkit.release.record import Record, at, entries_of, mapping, number, text, whole
 
 _GIB = 2**30
 _RARER = ("dora", "rslora", "init", "saved_rank", "lora_plus_ratio", "new_tokens")  # settings of an adapter's kind
@@ -88,6 +88,7 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
             ),
         )
     )
+    rows += _descent(record)
     targets = at(record, "adapter.target_modules")
     if isinstance(targets, list):
         rows.append((line("Adapted matrices"), line(Code(", ".join(map(str, targets))))))
@@ -160,6 +161,21 @@ def _rarer(record: object) -> str:
     if tokens := at(record, "adapter.new_tokens"):
         words.append(f"with new tokens {_words(tokens)}")
     return "".join(f", {part}" for part in words)
+
+
+def _descent(record: Record) -> list[tuple[Line, ...]]:
+    """The adapter that training began with, and the user's own code that it ran."""
+    rows: list[tuple[Line, ...]] = []
+    if start := mapping(record, "adapter.start"):
+        digest = str(start.get("sha256"))[:12]
+        said = f"the adapter of run {start.get('run')} ({start.get('method')}, sha256 {digest}…)"
+        rows.append((line("Began with"), line(said)))
+    for reward in entries_of(record, "rewards"):
+        digest = str(reward.get("sha256"))[:12]
+        rows.append(
+            (line("Reward"), line(Code(str(reward.get("function"))), f", code that was run (sha256 {digest}…)"))
+        )
+    return rows
 
 
 def _cost(facts: Facts) -> list[tuple[Line, ...]]:

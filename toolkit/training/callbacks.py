@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import TkError
@@ -48,10 +49,15 @@ def _tokens(row: Mapping[str, Any]) -> int:
 
 
 def watch(
-    curve: Curve, progress: Progress, stop: StopRequest, saving: Saving, tokens: TokenCount | None = None
+    curve: Curve,
+    progress: Progress,
+    stop: StopRequest,
+    saving: Saving,
+    tokens: TokenCount | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> TrainerCallback:
     """A callback that writes the curve, reports each step, notices a lost loss, has checkpoints saved, and stops at a
-    step's end when asked to."""
+    step's end when asked to. `more` names further figures to keep: the trainer's name of each, and ours."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
@@ -78,7 +84,8 @@ def watch(
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if not logs or "loss" not in logs:
                 return
-            values = {name: float(logs[name]) for name in _KEPT if name in logs}
+            kept = {**{name: name for name in _KEPT}, **more}
+            values = {ours: float(logs[theirs]) for theirs, ours in kept.items() if logs.get(theirs) is not None}
             if not math.isfinite(values["loss"]):
                 raise TkError(
                     f"the loss is no longer a number at step {state.global_step}",

@@ -33,7 +33,8 @@ class Curve:
     def tokens(self) -> int | None:
         """Tokens of all steps so far; None where one of them was not counted."""
         counts = [step.get("tokens") for step in self._steps()]
-        return sum(counts) if counts and None not in counts else None
+        known = [count for count in counts if count is not None]
+        return sum(known) if known and len(known) == len(counts) else None
 
     def _steps(self) -> list[dict[str, Any]]:
         if not self.path.exists():

@@ -139,6 +139,7 @@ def load_data(recipe: Recipe, *, offline: bool = False) -> TrainingData:
     for part, rows, wanted in zip(parts, train, epoch, strict=True):
         key = f"{recipe.train.seed}/{part.asked.name}"
         mixed += [rows[index] for index in repeated(len(rows), wanted, key)]
+    _check_enough(recipe, len(mixed))
     return TrainingData(
         tuple(replace(part, examples=wanted) for part, wanted in zip(parts, epoch, strict=True)),
         tuple(mixed),
@@ -149,12 +150,19 @@ def load_data(recipe: Recipe, *, offline: bool = False) -> TrainingData:
     )
 
 
+def _check_enough(recipe: Recipe, rows: int) -> None:
+    """Raise InvalidInput when a method that takes whole batches alone has rows for none."""
+    if recipe.method == "grpo" and rows < recipe.train.batch_size:
+        text = f"{recipe.train.batch_size} prompts make a step, and {rows} are left to train on"
+        raise InvalidInput([Problem("recipe.train.batch_size", text)], hint=f"set train.batch_size: {rows} or less")
+
+
 def _read(
     recipe: Recipe, asked: DataSource, *, offline: bool
 ) -> tuple[Source, str, tuple[Example, ...], tuple[str, ...]]:
     path = recipe.data_path(asked.path)
     source = read_source(asked.path, path, offline=offline, config=asked.config, split=asked.split)
-    format_, examples = examples_of(source, asked.format or "auto", asked.columns)
+    format_, examples = examples_of(source, asked.format or "auto", asked.columns, recipe.method)
     unused = unused_columns(source.rows, format_, asked.columns)
     return replace(source, rows=()), format_, examples, unused
 

@@ -9,14 +9,14 @@ from toolkit.planning.recipe import Recipe
 from toolkit.training.data import TrainingData
 
 if TYPE_CHECKING:
-    from toolkit.training.encoding import Encoded
+    from toolkit.training.methods import Rows
     from toolkit.training.stream_rows import StreamedRows
 
 
 def data_facts(
     recipe: Recipe,
     data: TrainingData,
-    encoded: Encoded | StreamedRows | None = None,
+    encoded: Rows | StreamedRows | None = None,
     template: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """The data of a recipe as the record has it; token counts only with `encoded`, which needs the base's tokenizer.
@@ -60,7 +60,7 @@ def data_facts(
 
 
 def data_notes(
-    data: TrainingData, encoded: Encoded | StreamedRows | None = None, held_out: Encoded | None = None
+    data: TrainingData, encoded: Rows | StreamedRows | None = None, held_out: Rows | None = None
 ) -> list[str]:
     """What a reader should know of the data, in words, each once."""
     notes = list(data.notes())

@@ -63,6 +63,11 @@ class Encoded:
             digest.update(array("q", (len(ids), *ids, *labels)).tobytes())
         return digest.hexdigest()
 
+    @property
+    def spoken(self) -> Encoded:
+        """The rows whose likelihood is what is wanted: all of them. Of other methods' rows, those of good answers."""
+        return self
+
     def whole(self) -> Iterator[tuple[int, list[int], list[int]]]:
         """Index of the example, ids and labels of every row that is an undivided example."""
         origins = self.origins or tuple(range(self.rows))
@@ -109,6 +114,24 @@ def encode(
         _refuse_long(input_ids, examples, counts)
     raise_problems(nothing)
     return Encoded(input_ids, labels, notes, counts, tuple(origins))
+
+
+def tokenise_texts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Texts as token ids, each begun as the tokenizer begins a text and ended with its end-of-text token."""
+    if tokenizer.eos_token_id is None:
+        raise TkError("the tokenizer has no end-of-text token to put between documents", hint="use another base")
+    if not texts:
+        return []
+    begin = tokenizer.bos_token if _adds_bos(tokenizer) else ""
+    batch = tokenizer(
+        [begin + text for text in texts],
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        truncation=False,
+        verbose=False,
+    )
+    return [[*ids, tokenizer.eos_token_id] for ids in batch["input_ids"]]
 
 
 def encode_prompts(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.errors import InvalidInput, Problem
+from toolkit.planning.method_settings import FORMATS_OF
 from toolkit.training.conversations import (
     Message,
     Wrong,
@@ -51,14 +52,14 @@ class Example:
 
 
 def examples_of(
-    source: Source, format_: str = "auto", columns: Mapping[str, str] | None = None
+    source: Source, format_: str = "auto", columns: Mapping[str, str] | None = None, method: str = "sft"
 ) -> tuple[str, tuple[Example, ...]]:
-    """The format of a source (detected on its first row when `auto`) and its rows as examples.
+    """The format of a source (detected on its first row when `auto`) and its rows as examples for a method.
 
     `columns` says which of our columns a column of the file stands for. Raises InvalidInput with the place of every row
     that has not the shape of the format.
     """
-    chosen = format_ if format_ != "auto" else detect(source.rows[0], columns)
+    chosen = format_ if format_ != "auto" else detect(source.rows[0], columns, method)
     problems = []
     examples = []
     for row in source.rows:
@@ -76,7 +77,13 @@ def example_of(row: Row, format_: str, columns: Mapping[str, str] | None = None)
         raise Wrong(row.wrong)
     if not isinstance(row.value, Mapping):
         raise Wrong("must be a JSON object")
-    return FORMATS[format_](_renamed(row.value, columns), row.where)
+    return _reader(format_)(_renamed(row.value, columns), row.where)
+
+
+def _reader(format_: str) -> Callable[[Mapping[str, object], str], Example]:
+    from toolkit.training.preferences import PREFERENCE_FORMATS  # which are made of this module's examples
+
+    return PREFERENCE_FORMATS[format_] if format_ in PREFERENCE_FORMATS else FORMATS[format_]
 
 
 def format_hint(format_: str) -> str:
@@ -84,39 +91,70 @@ def format_hint(format_: str) -> str:
     return f"rows are read as {format_}; `data.format` names another format, `data.columns` other column names"
 
 
-def detect(row: Row, columns: Mapping[str, str] | None = None) -> str:
-    """The format of a row, by its keys. Raises InvalidInput when it is of none."""
+def detect(row: Row, columns: Mapping[str, str] | None = None, method: str = "sft") -> str:
+    """The format of a row, by its keys. Raises InvalidInput when it is of none that the method learns from."""
     if not isinstance(row.value, Mapping):
         raise InvalidInput([Problem(row.where, row.wrong or "must be a JSON object")])
     try:
         value = _renamed(row.value, columns)
     except Wrong as wrong:
         raise InvalidInput([Problem(row.where, str(wrong))]) from wrong
+    like, known = _looks_like(value), FORMATS_OF[method]
+    if found := next((format_ for format_ in like if format_ in known), None):
+        return found
+    if like:
+        learns = ", ".join(name for name, formats in FORMATS_OF.items() if like[0] in formats)
+        text = f"is a row of the format {like[0]}, which method {method} cannot learn from; {learns} can"
+        raise InvalidInput([Problem(row.where, text)], hint=f"a row of method {method} has {_ASKS[known[0]]}")
+    has = ", ".join(map(str, value)) or "no keys"
+    first, last = [_ASKS[format_] for format_ in known[:-1]], _ASKS[known[-1]]
+    needs = f"{', '.join(first)}, or {last}" if first else last
+    hint = "name the columns, such as `data.columns: {prompt: question, completion: answer}`"
+    raise InvalidInput([Problem(row.where, f"has {has}; a row needs {needs}")], hint=hint)
+
+
+_ASKS: Mapping[str, str] = {
+    "messages": "messages",
+    "prompt-completion": "prompt and completion",
+    "alpaca": "instruction and output",
+    "sharegpt": "conversations",
+    "text": "text",
+    "preference": "prompt, chosen and rejected",
+    "unpaired-preference": "prompt, completion and label",
+    "prompt-only": "prompt",
+}
+
+
+def _looks_like(value: Mapping[str, object]) -> list[str]:
+    """The formats that a row may be of, the most telling first."""
     has = {key for key, item in value.items() if item is not None}
+    found = []
     if {"chosen", "rejected"} <= has:
-        raise InvalidInput(
-            [Problem(row.where, "is a preference row (chosen, rejected), which method sft cannot learn from")]
-        )
+        found.append("preference")
+    if {"prompt", "completion", "label"} <= has:
+        found.append("unpaired-preference")
     for key in _CHAT_KEYS:
         turns = value.get(key)
         if isinstance(turns, list | Mapping):
             first = next(iter(turns), None)
             keys = turns if isinstance(turns, Mapping) else first if isinstance(first, Mapping) else {}
-            return "sharegpt" if "from" in keys else "messages" if key == "messages" or "role" in keys else "sharegpt"
+            chat = "from" not in keys and (key == "messages" or "role" in keys)
+            found.append("messages" if chat else "sharegpt")
     if {"prompt", "completion"} <= has:
-        return "prompt-completion"
+        found.append("prompt-completion")
     if {"instruction", "output"} <= has:
-        return "alpaca"
+        found.append("alpaca")
     if "text" in has:
-        return "text"
-    found = ", ".join(map(str, value)) or "no keys"
-    known = "messages, prompt and completion, instruction and output, conversations, or text"
-    hint = "name the columns, such as `data.columns: {prompt: question, completion: answer}`"
-    raise InvalidInput([Problem(row.where, f"has {found}; a row needs {known}")], hint=hint)
+        found.append("text")
+    if "prompt" in has:
+        found.append("prompt-only")
+    return found
 
 
 def unused_columns(rows: Iterable[Row], format_: str, columns: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Columns of the rows that the format does not read, sorted: they are left aside, and that is said."""
+    if format_ == "prompt-only":  # rewards may look at any
+        return ()
     used = {*_READ[format_], *(columns or {}).values()}
     found: set[str] = set()
     for row in rows:
@@ -185,6 +223,8 @@ _READ: Mapping[str, tuple[str, ...]] = {
     "alpaca": ("instruction", "input", "output", "system"),
     "sharegpt": (*_CHAT_KEYS, "system", "tools"),
     "text": ("text",),
+    "preference": ("prompt", "chosen", "rejected", "system"),
+    "unpaired-preference": ("prompt", "completion", "label", "system"),
 }
 
 

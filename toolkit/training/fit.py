@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from toolkit.errors import TkError
@@ -23,7 +25,11 @@ from toolkit.training.stopping import Stopped
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What training did. `seconds` is this session's; `tokens` and `steps` count the whole run, padding left out;
-    `notes` say in words what a reader of the record should know."""
+    `notes` say in words what a reader of the record should know.
+
+    `forward_tokens` went through forward passes without gradients: those of a reference, and of sampling. `loss_tokens`
+    is there where only training could tell.
+    """
 
     steps: int
     epochs: float
@@ -33,14 +39,24 @@ class Trained:
     last_loss: float
     seconds: float
     resumed_from: int | None
+    forward_tokens: int = 0
+    loss_tokens: int | None = None
     notes: tuple[str, ...] = ()
 
 
 def fit(
-    trainer: Any, settings: Settings, run: Path, progress: Progress, *, tokens: int, checkpoint: Path | None = None
+    trainer: Any,
+    settings: Settings,
+    run: Path,
+    progress: Progress,
+    *,
+    tokens: int,
+    checkpoint: Path | None = None,
+    figures: Mapping[str, str] = MappingProxyType({}),
 ) -> Trained:
     """Run `trainer`; the loss curve goes to RUN/metrics.jsonl. `tokens` are those of one pass over the data.
 
+    `figures` are further ones that the curve keeps: TRL's name of each, and ours.
     `checkpoint` is one of this run's to go on from. Raises Stopped on Ctrl-C, TkError when the memory does not suffice
     or the loss is no longer a number.
     """
@@ -55,7 +71,7 @@ def fit(
     trainer.data_collator = counted = TokenCount(trainer.data_collator)
     trainer.remove_callback(PrinterCallback)
     take_part(trainer, team, stop)
-    trainer.add_callback(watch(curve, progress, stop, saving, counted))
+    trainer.add_callback(watch(curve, progress, stop, saving, counted, figures))
     guard(trainer, run)
     to_float32(trainer.model)  # TRL has just cast the adapter of a 4-bit base to bf16
     if settings.lora_plus_ratio is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,9 @@ from toolkit.planning.recipe import Recipe
 from toolkit.planning.requirements import gate, requirements_of
 from toolkit.training import tracking
 from toolkit.training.answers import Question
-from toolkit.training.encoding import Encoded
-from toolkit.training.evaluation import Scores, held_out_loss, score
+from toolkit.training.evaluation import Scores, held_out_loss
 from toolkit.training.initialisation import base_alone
+from toolkit.training.methods import Method
 from toolkit.training.metrics import Metric, metrics_of
 from toolkit.training.progress import Event, Progress
 from toolkit.training.tasks import Task, task_scores, tasks_of
@@ -46,9 +47,10 @@ def measures_of(recipe: Recipe, *, offline: bool) -> Measures:
 class Judge:
     """Everything an evaluation needs but the moment. `held_out` may be empty where the recipe has tasks only."""
 
+    method: Method
     model: Any
     tokenizer: PreTrainedTokenizerBase
-    held_out: Encoded
+    held_out: Any  # rows of the method
     questions: Sequence[Question]
     stops: Sequence[int]
     recipe: Recipe
@@ -66,13 +68,13 @@ class Judge:
         self.progress(Event(stage, counts))
         scores = Scores(None, ())
         if self.held_out.rows:
-            scores = score(
+            scores = self.method.score(
                 self.model,
                 self.tokenizer,
                 self.held_out,
                 self.questions,
                 self.stops,
-                self.recipe.evaluate.max_new_tokens,
+                self.recipe.evaluate,
                 lambda done, total: self.progress(Event(stage, "held-out rows and answers", done, total)),
                 self.measures.metrics,
             )
@@ -87,9 +89,11 @@ class Judge:
         return scores
 
     def before(self) -> Scores:
-        """The scores of the base itself, the adapter switched off. Raises InvalidInput where a required score is none
-        of them, since it will not be there after training either."""
-        with base_alone(self.model):
+        """The scores of the base itself, the adapter switched off, or with the adapter that training starts from.
+
+        Raises InvalidInput where a required score is none of them, since it will not be there after training either.
+        """
+        with nullcontext() if self.recipe.adapter.start else base_alone(self.model):
             scores = self("before")
         known = scores.to_json()
         absent = [name for name in self.recipe.evaluate.require if name not in known]
@@ -100,7 +104,7 @@ class Judge:
 
     def loss_now(self) -> float:
         """Held-out loss in the midst of training."""
-        return held_out_loss(self.model, self.held_out, self.tokenizer.pad_token_id)
+        return held_out_loss(self.model, self.held_out.spoken, self.tokenizer.pad_token_id)
 
     def record(self, before: Scores, after: Scores) -> dict[str, object]:
         """Both evaluations side by side as the run record keeps them, with the first few answers in full."""

@@ -11,8 +11,6 @@ from toolkit.training.settings import Settings
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from toolkit.training.encoding import Encoded
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -23,8 +21,12 @@ class Loaded:
     stops: tuple[int, ...]
 
 
-def load_adapted(folder: Path, tokenizer: PreTrainedTokenizerBase, settings: Settings, rows: Encoded) -> Loaded:
+def load_adapted(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, settings: Settings, rows: Any, *, converses: bool = True
+) -> Loaded:
     """Load the base in `folder` as `settings` say and put an adapter on it; `rows` are for adapters that begin with data.
+
+    Where it `converses`, the token that ends a turn becomes the tokenizer's end, else what ends a text stays that.
 
     Seed before: an adapter begins with random numbers. Raises what loading and adapting raise.
     """
@@ -42,5 +44,5 @@ def load_adapted(folder: Path, tokenizer: PreTrainedTokenizerBase, settings: Set
     )
     parameters = base.count_parameters(model)
     new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
-    stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
+    stops = base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn() if converses else None)
     return Loaded(adapters.add_adapter(model, settings, tokenizer, rows), parameters, tuple(stops))

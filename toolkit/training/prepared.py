@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import TkError
 from toolkit.planning.recipe import Recipe
@@ -15,7 +15,6 @@ from toolkit.training.base import load_tokenizer
 from toolkit.training.data import TrainingData
 from toolkit.training.data_report import data_notes
 from toolkit.training.distributed.team import current
-from toolkit.training.encoding import Encoded
 from toolkit.training.examples import Example
 from toolkit.training.masks import Template, ensure_template
 from toolkit.training.methods import Method
@@ -34,28 +33,31 @@ class PreparedRows:
     `sampled` are a few whole rows to compare with what a server would make of them."""
 
     tokenizer: PreTrainedTokenizerBase
-    encoded: Encoded | StreamedRows
-    held_out: Encoded
+    encoded: Any  # rows of the method, or streamed ones
+    held_out: Any
     settings: Settings
     template: dict[str, object]
     sampled: tuple[Sequence[Example], Sequence[Sequence[int]]]
 
     @property
-    def at_hand(self) -> Encoded:
+    def at_hand(self) -> Any:
         """Rows that are held in memory: all of them, or the first of a stream."""
         return self.encoded.first if isinstance(self.encoded, StreamedRows) else self.encoded
 
     def notes(self, data: TrainingData) -> list[str]:
         """What the record should say of the data, in words. Of a stream it is complete once it was trained on."""
         notes = data_notes(data, self.encoded, self.held_out)
-        if self.template["from"] == "plain":
+        if self.template.get("from") == "plain":
             notes.append("the base has no chat template; the plain one was used")
         stops = self.template.get("stops")
         return [*notes, *(stops["notes"] if isinstance(stops, dict) else [])]
 
 
-def open_tokenizer(recipe: Recipe, folder: Path) -> tuple[PreTrainedTokenizerBase, dict[str, object]]:
-    """The base's tokenizer with the template that the recipe trains under, and what the record says of it.
+def open_tokenizer(
+    recipe: Recipe, folder: Path, *, converses: bool = True
+) -> tuple[PreTrainedTokenizerBase, dict[str, object]]:
+    """The base's tokenizer with the template that the recipe trains under, and what the record says of it; without one
+    where no row is a conversation.
 
     Raises TkError when there is no such template, or when answers under it would not end in a token that is learnt.
     """
@@ -66,6 +68,8 @@ def open_tokenizer(recipe: Recipe, folder: Path) -> tuple[PreTrainedTokenizerBas
             raise TkError("no such chat template", where=recipe.data.template)
     tokenizer = load_tokenizer(folder, trust_remote_code=recipe.trust_remote_code)
     new_tokens.extend(tokenizer, recipe.adapter.new_tokens, recipe.path)
+    if not converses:
+        return tokenizer, {"from": "none"}
     plain = ensure_template(tokenizer, own)
     facts = serving.template_facts(tokenizer, plain=plain, own=recipe.data.template)
     return tokenizer, {**facts, "stops": serving.stop_facts(tokenizer, Template(tokenizer), folder)}
@@ -76,9 +80,9 @@ def prepare_rows(recipe: Recipe, data: TrainingData, method: Method, settings: S
 
     Raises InvalidInput naming each row that cannot be used, TkError when the model would not be asked as it is taught.
     """
-    tokenizer, template = open_tokenizer(recipe, folder)
+    tokenizer, template = open_tokenizer(recipe, folder, converses=method.CONVERSES)
     held_out = method.encode(data.held_out, tokenizer, settings)
-    encoded: Encoded | StreamedRows
+    encoded: Any
     if data.stream is None:
         encoded = method.encode(data.train, tokenizer, settings)
     else:
@@ -94,15 +98,15 @@ def prepare_rows(recipe: Recipe, data: TrainingData, method: Method, settings: S
             divided=settings.on_overlength == "split",
             first=first,
         )
-    sampled = _sampled(data, encoded, held_out, settings.max_length)
+    sampled = _sampled(data, encoded, held_out, settings.max_length) if method.CONVERSES else ((), ())
     serving.check_saved(tokenizer, *sampled)
     return PreparedRows(tokenizer, encoded, held_out, settings, template, sampled)
 
 
 def _sampled(
-    data: TrainingData, encoded: Encoded | StreamedRows, held_out: Encoded, max_length: int
-) -> tuple[list[Example], list[list[int]]]:
+    data: TrainingData, encoded: Any, held_out: Any, max_length: int
+) -> tuple[Sequence[Example], Sequence[Sequence[int]]]:
     """A few whole rows: of those to train on where they are at hand, else of those held out."""
-    if isinstance(encoded, Encoded):
-        return serving.sampled(data.train, list(encoded.whole()), max_length)
-    return serving.sampled(data.held_out, list(held_out.whole()), max_length)
+    if isinstance(encoded, StreamedRows):
+        return serving.sampled(data.held_out, list(held_out.whole()), max_length)
+    return serving.sampled(data.train, list(encoded.whole()), max_length)

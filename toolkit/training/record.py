@@ -11,9 +11,10 @@ import toolkit
 from toolkit.files.digests import FileDigest, sha256_file
 from toolkit.training.data import TrainingData
 from toolkit.training.data_report import data_facts
-from toolkit.training.encoding import Encoded
 from toolkit.training.fit import Trained
+from toolkit.training.methods import Rows
 from toolkit.training.settings import Settings
+from toolkit.training.start import Start
 from toolkit.training.stream_rows import StreamedRows
 
 
@@ -46,7 +47,7 @@ def build_record(
     snapshot: Any,
     settings: Settings,
     data: TrainingData,
-    encoded: Encoded | StreamedRows,
+    encoded: Rows | StreamedRows,
     trained: Trained,
     evaluation: Mapping[str, object] | None,
     facts: Facts,
@@ -114,7 +115,18 @@ def build_record(
     }
     if evaluation is not None:
         record["evaluation"] = evaluation
+    if trained.loss_tokens is not None:
+        record["data"]["loss_tokens"] = trained.loss_tokens  # type: ignore[index]
     return record
+
+
+def add_lineage(record: dict[str, Any], start: Start | None, rewards: Mapping[str, str]) -> None:
+    """Write down what else the adapter descends from: an earlier run's adapter with its data, and the files of reward
+    functions, which the run executed."""
+    if start is not None:
+        record["adapter"]["start"] = start.to_json()
+    if rewards:
+        record["rewards"] = [{"function": name, "sha256": digest} for name, digest in rewards.items()]
 
 
 def run_id(started: str, recipe_sha256: str) -> str:
@@ -122,7 +134,7 @@ def run_id(started: str, recipe_sha256: str) -> str:
     return f"{started.replace('-', '').replace(':', '')[:15]}-{recipe_sha256[:8]}"
 
 
-def memory_facts(plan: Any, encoded: Encoded | StreamedRows, measured_bytes: int) -> dict[str, object]:
+def memory_facts(plan: Any, encoded: Rows | StreamedRows, measured_bytes: int) -> dict[str, object]:
     """Planned and measured peak side by side, the plan's once for rows of max_length and once for the longest row that
     there was. The latter is what was measured, so `error_percent` compares the two: above zero where more was needed.
 
@@ -152,7 +164,7 @@ def training_flops(shape: Any, settings: Settings, trained: Trained, loss_tokens
     if shape.experts is not None:
         weights += shape.fused_expert_parameters * shape.experts.per_token // shape.experts.count
     passes = 6 if settings.checkpointing else 4
-    scored = loss_tokens * trained.epochs
+    scored = trained.loss_tokens if trained.loss_tokens is not None else loss_tokens * trained.epochs
     head = shape.vocab * shape.hidden
     adapter = shape.active_adapter_parameters(settings.rank, settings.targets)
     flops = passes * weights * trained.tokens + 4.0 * head * scored + 6.0 * adapter * trained.tokens
@@ -160,6 +172,9 @@ def training_flops(shape: Any, settings: Settings, trained: Trained, loss_tokens
         f"{passes} x active matrix weights x tokens + 4 x head weights x loss tokens + "
         "6 x active adapter weights x tokens"
     )
+    if trained.forward_tokens:
+        flops += 2.0 * (weights + adapter) * trained.forward_tokens
+        formula += " + 2 x active weights x tokens read without gradient (reference, sampling)"
     return float(flops), formula
 
 

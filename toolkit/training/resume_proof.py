@@ -18,6 +18,7 @@ from toolkit.training.methods import method_of
 from toolkit.training.prepared import prepare_rows
 from toolkit.training.progress import Event, Progress, silent
 from toolkit.training.settings import Settings, settings_of
+from toolkit.training.start import begin_from, start_of
 
 if TYPE_CHECKING:
     from toolkit.models.snapshot import Snapshot
@@ -109,6 +110,7 @@ class _Leg:
         self._place, self._progress = place, progress
         self._folder = snapshot.local_folder()
         self._method = method_of(recipe.method)
+        self._start = start_of(settings, snapshot.files()) if settings.start else None
         prepared = prepare_rows(recipe, data, self._method, settings, self._folder)
         self._tokenizer, self._rows, self._settings = prepared.tokenizer, prepared.encoded, prepared.settings
         self._at_hand = prepared.at_hand
@@ -132,7 +134,10 @@ class _Leg:
         run = self._place / name
         run.mkdir()
         environment.seed_everything(self._settings.seed)
-        model = load_adapted(self._folder, self._tokenizer, self._settings, self._at_hand).model
+        converses = self._method.CONVERSES
+        model = load_adapted(self._folder, self._tokenizer, self._settings, self._at_hand, converses=converses).model
+        if self._start:
+            begin_from(self._start, model)
         try:
             self._method.train(
                 model, self._tokenizer, self._rows, self._settings, run, note, checkpoint, keep_checkpoints=keep

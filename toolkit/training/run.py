@@ -26,6 +26,7 @@ from toolkit.training.judging import Judge, measures_of
 from toolkit.training.loading import load_adapted
 from toolkit.training.methods import method_of
 from toolkit.training.progress import Event, Progress, silent
+from toolkit.training.rewards import reward_digests
 from toolkit.training.settings import settings_of
 from toolkit.training.state import under_way
 from toolkit.training.tracking import tracked
@@ -78,19 +79,22 @@ def finetune(
                 log.info("%s: %s", event.stage, event.message)
             progress(event)
 
-        from toolkit.training import adapters, answers, record, serving
+        from toolkit.training import adapters, record, serving
         from toolkit.training.prepared import prepare_rows
+        from toolkit.training.start import begin_from, start_of
 
         counted = f"{len(data.train)} rows" if data.stream is None else "streamed rows"
         say(Event("data", f"tokenising {counted} to train on and {len(data.held_out)} held out ({data.how})"))
         rows = prepare_rows(recipe, data, method, settings, folder)
         tokenizer, encoded, held_out, settings = rows.tokenizer, rows.encoded, rows.held_out, rows.settings
         asked = recipe.evaluate
-        questions = answers.questions_of(data.held_out, held_out, tokenizer, asked.generate, asked.max_new_tokens)
+        questions = method.questions(data.held_out, held_out, tokenizer, asked)
 
         base_files = snapshot.files()
+        start = start_of(settings, base_files) if settings.start else None
         identity = run_folder.identity(recipe, plan, base_files, data.source.sha256)
-        identity["rendering of its rows"] = rows.at_hand.sha256  # another tokenizer, or the date in a template
+        identity["rendering of its rows"] = rows.at_hand.spoken.sha256  # another tokenizer, or the date in a template
+        identity |= {"start": start.sha256} if start else {}
         team.agree({**identity, "versions": sha256_json(environment.versions())})
         team.from_first(lambda: run_folder.clear(run, overwrite=overwrite))
         checkpoint = team.from_first(lambda: resumable(run / "checkpoints", identity))
@@ -102,15 +106,17 @@ def finetune(
         environment.import_trainer()
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
-        loaded = load_adapted(folder, tokenizer, settings, rows.at_hand)
+        loaded = load_adapted(folder, tokenizer, settings, rows.at_hand, converses=method.CONVERSES)
         adapted: Any = loaded.model
+        if start:
+            begin_from(start, adapted)
         trainable = adapters.trainable_parameters(adapted)
         team.from_first(lambda: run_folder.check_space(run, trainable))
         if checkpoint and settings.sharding == "fsdp2":
             adapters.load_weights(adapted, checkpoint)
         distribute(adapted, settings.sharding, team, settings.device_type)
 
-        judge = Judge(adapted, tokenizer, held_out, questions, loaded.stops, recipe, measures, say)
+        judge = Judge(method, adapted, tokenizer, held_out, questions, loaded.stops, recipe, measures, say)
         before = None if judge.idle else judge.before()
         modules = adapters.adapted_modules(adapted)
         kinds = ", ".join(f"{name} {count}" for name, count in adapters.counts(modules).items())
@@ -130,6 +136,8 @@ def finetune(
             return run
         adapters.save_adapter(adapted, tokenizer, run / "adapter", snapshot.id, snapshot.revision, whole)
         notes = [*rows.notes(data), *trained.notes]
+        if start:
+            notes.append(f"training, and the evaluation before it, began with the adapter of run {start.id}")
         if served := serving.served_otherwise(run / "adapter", *rows.sampled):
             notes.append(f"the tokenizer saved with the adapter does not render rows as they were trained on: {served}")
         facts = record.Facts(
@@ -153,6 +161,7 @@ def finetune(
         compared = judge.record(before, after) if before is not None and after is not None else None
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}
         value = record.build_record(papers, recipe, plan, snapshot, settings, data, encoded, trained, compared, facts)
+        record.add_lineage(value, start, reward_digests(recipe))
         write_record(run, value)
         team.wait()
         say(Event("record", f"done in {facts.wall_seconds:.0f} s"))

@@ -53,7 +53,7 @@ def samples_of(
 
     Raises InvalidInput for a row that cannot be used, TkError for a method that does not train on single rows.
     """
-    tokenizer, template = open_tokenizer(recipe, folder)
+    tokenizer, template = open_tokenizer(recipe, folder, converses=method.CONVERSES)
     chosen = _chosen(data, count)
     encoded = method.encode(chosen, tokenizer, settings)
     if not isinstance(encoded, Encoded):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from toolkit.planning.method_settings import GrpoSettings, PreferenceSettings
 from toolkit.planning.recipe import Recipe
 
 
@@ -37,6 +38,10 @@ class Settings:
     save_every: float | str = 0.25  # share of the steps, or a time such as 10min
     save_keep: int = 2
     trust_remote_code: bool = False
+    start: str | None = None
+    preference: PreferenceSettings = field(default_factory=PreferenceSettings)
+    grpo: GrpoSettings = field(default_factory=GrpoSettings)
+    recipe: str = ""  # its file, which names of reward functions are relative to
     packing_asked: bool = False  # by the recipe: then it is that or an error
     on_overlength: str = "error"  # error | split | truncate
     train_on: str = "assistant"  # assistant | last | all
@@ -92,6 +97,10 @@ def settings_of(recipe: Recipe, choices: Mapping[str, Any], device: str) -> Sett
         save_every=train.save.every,
         save_keep=train.save.keep,
         trust_remote_code=recipe.trust_remote_code,
+        start=recipe.adapter.start,
+        preference=replace(recipe.preference, beta=value.get("beta"), loss=value.get("preference_loss")),
+        grpo=recipe.grpo,
+        recipe=recipe.path,
         on_overlength=recipe.data.on_overlength,
         train_on=recipe.data.train_on,
         sharding=str(value["sharding"]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +41,19 @@ def under_way(run: Path, recipe: Recipe, plan: Plan, verdict: str, started: str)
     try:
         yield
     except Stopped as error:
-        write_json(place, {**facts, "state": "stopped", "says": error.message})
+        _note(place, {**facts, "state": "stopped", "says": error.message})
         raise
     except KeyboardInterrupt:
-        write_json(place, {**facts, "state": "stopped", "says": "interrupted"})
+        _note(place, {**facts, "state": "stopped", "says": "interrupted"})
         raise
     except Exception as error:
         says = error.message if isinstance(error, TkError) else f"{type(error).__name__}: {error}"
-        write_json(place, {**facts, "state": "failed", "says": says})
+        _note(place, {**facts, "state": "failed", "says": says})
         raise
     write_json(place, {**facts, "state": "finished"})
+
+
+def _note(place: Path, facts: dict[str, Any]) -> None:
+    """Say how a run ended, unless the disk has no room for it either: the reason it ended must not be hidden by that."""
+    with suppress(TkError):
+        write_json(place, facts)
