@@ -109,15 +109,11 @@ def _shard(model: PeftModel, device_type: str) -> None:
 
 
 def _keep_float32(model: PeftModel) -> None:
-    """TRL (1.16, `SFTTrainer.__init__`) rounds the adapter of a model that says it is in 4 bits to bf16 by assigning
-    `.data`, which neither a reduction nor a shard survives. The adapter begins rounded, as on one device."""
+    """Hide that a base is in 4 bits: TRL (1.16) then rounds the adapter to bf16 by assigning `.data` in its
+    constructor, which neither a reduction nor a shard survives, even where the values are put back."""
     base = model.get_base_model()
-    if not getattr(base, "is_loaded_in_4bit", False):
-        return
-    base.is_loaded_in_4bit = False
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.bfloat16().float()
+    if getattr(base, "is_loaded_in_4bit", False):
+        base.is_loaded_in_4bit = False
 
 
 def _move_scales(layer: Any, device_type: str) -> None:
