@@ -16,13 +16,13 @@ help: ## Show this list
 demo: $(VENV)/.installed ## Set up, then run the whole journey on the embedded base
 	@$(PY) examples/demo.py
 
-test: $(VENV)/.installed ## Set up, then run the tests
+test: $(VENV)/.extras ## Set up, then run the tests
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --dist loadfile
 
-slow: $(VENV)/.installed ## Run the tests that take minutes
+slow: $(VENV)/.extras ## Run the tests that take minutes
 	$(TEST_ENV) $(PY) -m pytest -m slow
 
-lint: $(VENV)/.installed ## Check style, formatting and types
+lint: $(VENV)/.extras ## Check style, formatting and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
@@ -40,5 +40,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (a few minutes the first time) ..." >&2
 	@$(PY) -m pip install --quiet --constraint constraints.txt "pip>=25.1"
-	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[train,release,audit,gguf]" --group dev
+	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[train,release,audit]" --group dev
+	@touch $@
+
+# What only tests need besides: trackers, the evaluation harness, llama.cpp and its file format.
+$(VENV)/.extras: $(VENV)/.installed
+	@$(PY) -m pip install --quiet --constraint constraints.txt --editable ".[gguf,eval,trackio,tensorboard,mlflow,wandb]" --group peers
 	@touch $@

@@ -165,7 +165,7 @@ def unsloth(work: Workload) -> Outcome:
 
 def _trl(work: Workload, *, model: Any = None, tokenizer: Any = None, **told: Any) -> Outcome:
     from datasets import Dataset
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     settings, per_device = work.settings, min(8, work.batch_size)
@@ -201,6 +201,7 @@ def _trl(work: Workload, *, model: Any = None, tokenizer: Any = None, **told: An
         trainer = SFTTrainer(
             model=model, args=config, train_dataset=rows, processing_class=tokenizer or tokenizer_of(work)
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.add_callback(Marks())
         trainer.train()
         return clock.outcome([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])

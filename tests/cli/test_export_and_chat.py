@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import select
@@ -176,14 +175,3 @@ def test_a_conversation_remembers_what_was_said(monkeypatch, capsys):
         (["brief", "four"], False),
     ]
     assert "Next: begin a new one: /reset" in capsys.readouterr().err
-
-
-def test_lines_from_a_pipe_are_answered_one_by_one(tk, run):
-    done = tk(
-        "chat", run, "--temperature", "0.9", "--top-p", "0.8", "--seed", "5", "--format", "json", "--offline",
-        "--system", "You are brief.", "--max-new-tokens", "8", input="Hello\nHello\n",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    first, second = map(json.loads, done.stdout.splitlines())
-    assert first == second  # the same seed, and no memory of the line before
-    assert first["prompt"] == "Hello"

@@ -68,7 +68,7 @@ def test_every_base_on_a_gpu(tk):
     ("arguments", "message"),
     [
         (["--gpu", "RTX 4099"], "did you mean 'RTX 4090'"),
-        (["--gpu", "cpu", "--gpus", "2"], "a CPU is one device"),
+        (["--probe", "--gpu", "cpu", "--gpus", "2"], "--probe runs on one device"),
         (["--gpus", "0"], "0 is not in the range"),
         (["--all-gpus", "--all-bases"], "name one of them"),
         (["--all-gpus", "--gpu", "T4"], "leave --gpu out"),

@@ -44,6 +44,19 @@ def test_a_folder_that_holds_something_is_not_replaced(tmp_path):
         pass
 
 
+def test_a_folder_is_replaced_when_asked_and_only_by_a_whole_one(tmp_path):
+    target = tmp_path / "export"
+    target.mkdir()
+    (target / "earlier").write_text("x")
+    with pytest.raises(RuntimeError), staged_folder(target, overwrite=True):
+        raise RuntimeError
+    assert [path.name for path in target.iterdir()] == ["earlier"]
+    with staged_folder(target, overwrite=True) as staging:
+        (staging / "later").write_text("x")
+    assert [path.name for path in target.iterdir()] == ["later"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(TkError) as caught:

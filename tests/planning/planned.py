@@ -10,6 +10,7 @@ from toolkit.planning.gpu import GIB, Device, named
 from toolkit.planning.plan import Plan, make_plan
 from toolkit.planning.recipe import Recipe
 from toolkit.planning.recipe_values import AdapterSettings, DataSettings, TrainSettings
+from toolkit.planning.rows import Rows
 from toolkit.planning.shape import Shape
 
 QWEN, LLAMA_70B = "Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-70B-Instruct"
@@ -39,10 +40,11 @@ def planned(
     *,
     adapter: AdapterSettings | None = None,
     gpus: int | None = None,
+    rows: Rows | None = None,
     **train: object,
 ) -> Plan:
     given = named(device) if isinstance(device, str) else device
-    return make_plan(recipe(base, adapter=adapter, **train), shape_of(base), given, gpus=gpus)
+    return make_plan(recipe(base, adapter=adapter, **train), shape_of(base), given, gpus=gpus, rows=rows)
 
 
 def seconds(plan: Plan) -> float:

@@ -200,7 +200,7 @@ def test_a_base_stored_in_8_bit_floats_is_refused_and_one_in_nf4_is_qlora() -> N
 def test_suggestions_have_been_tried() -> None:
     plan = planned("8GiB", max_length=8192)
     assert plan.fit == "does-not-fit"
-    shorter, more, lora, qlora, smaller = plan.suggestions
+    shorter, more, lora, qlora, smaller, freer = plan.suggestions
     assert more.startswith("8 x GPU with 8 GiB take ")
     assert planned("8GiB", max_length=8192, gpus=8).fit != "does-not-fit"
     assert planned("8GiB", max_length=8192, gpus=4).fit == "does-not-fit"
@@ -213,6 +213,11 @@ def test_suggestions_have_been_tried() -> None:
         assert planned(card, max_length=8192, adapter=AdapterSettings(kind.lower())).fit == "comfortable"
     assert smaller.startswith("Qwen/Qwen2.5-3B-Instruct (Qwen RESEARCH LICENSE AGREEMENT) takes ")
     assert planned("8GiB", "Qwen/Qwen2.5-3B-Instruct", max_length=8192).fit != "does-not-fit"
+    assert smaller.endswith(
+        "its licence verdict for this use is stricter than that of Qwen/Qwen2.5-7B-Instruct: needs-review"
+    )
+    assert freer.startswith("Qwen/Qwen2.5-1.5B-Instruct (Apache License 2.0) takes ")
+    assert freer.endswith("for this use is allowed")
 
 
 def test_a_lora_that_does_not_fit_is_answered_with_qlora() -> None:
@@ -268,10 +273,13 @@ def test_a_plan_is_json_of_its_schema() -> None:
     assert value["parameters"]["trainable_share"] == pytest.approx(40_370_176 / 7_615_616_512)
     assert list(value["choices"]) == [
         "adapter",
+        "adapter_dtype",
         "dtype",
         "target_modules",
         "rank",
         "alpha",
+        "init",
+        "dropout",
         "learning_rate",
         "sharding",
         "gradient_checkpointing",

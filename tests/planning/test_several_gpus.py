@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.planning.planned import CPU, LLAMA_70B, chosen, planned, problems_of, seconds
-from toolkit.errors import TkError
+from toolkit.planning.detect import device_of, on_nodes, shared_cpu
 from toolkit.planning.gpu import GIB, named
-from toolkit.planning.prepare import require_fit
+
+QWEN_SMALL = "Qwen/Qwen2.5-0.5B-Instruct"
 
 
 def test_several_gpus_that_each_hold_the_run_get_a_copy_each() -> None:
@@ -79,7 +80,14 @@ def test_8_bit_optimisers_rule_sharding_out_rather_than_fail_later() -> None:
     assert (chosen(plan, "sharding"), plan.fit) == (("ddp",), "does-not-fit")
 
 
-def test_a_plan_for_several_gpus_is_not_started_on_one() -> None:
-    with pytest.raises(TkError, match=r"the plan takes 2 GPUs \(ddp\); tk finetune trains on one"):
-        require_fit(planned("A100 80GB", gpus=2), "recipes/x.yaml")
-    require_fit(planned("A100 80GB"), "recipes/x.yaml")
+def test_processes_on_a_cpu_share_its_memory_and_speed() -> None:
+    alone, pair = device_of("cpu"), device_of("cpu", 2)
+    assert (pair.count, pair.usable_bytes) == (2, alone.usable_bytes // 2)
+    assert "2 processes share it" in pair.source
+    assert chosen(planned(shared_cpu(CPU, 2), QWEN_SMALL, gpus=2), "sharding") == ("ddp",)
+
+
+def test_devices_of_several_machines_are_counted_together() -> None:
+    pair = on_nodes(replace(named("A100 80GB"), count=4), 2)
+    assert (pair.count, pair.link_bytes) == (8, None)
+    assert on_nodes(named("A100 80GB"), 1) == named("A100 80GB")

@@ -64,7 +64,7 @@ def test_a_word_stands_for_its_matrices(base: str, asked: tuple[str, ...], names
 
 def test_what_is_asked_of_a_mixture_is_counted() -> None:
     assert chosen(MIXTURE, "experts", "router").why == "as the recipe says: 12,288 of routed experts, 48 of routers"
-    assert chosen(DENSE, "q_proj").why == "as the recipe says"
+    assert chosen(DENSE, "q_proj").why == "as the recipe says: 28 of attention"
 
 
 @pytest.mark.parametrize(

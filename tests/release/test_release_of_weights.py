@@ -63,7 +63,7 @@ def test_every_paper_says_that_weights_are_handed_on(tmp_path: Path) -> None:
     assert "Built with Llama" in card
     notice = (folder / "NOTICE").read_text()
     assert "this is meta-llama/Llama-3.1-8B (revision" in notice
-    assert "had been quantised to 4 bits and were dequantised" in notice
+    assert "had been quantised for training and were dequantised" in notice
     statement = json.loads((folder / "provenance.intoto.json").read_text())
     parameters = statement["predicate"]["buildDefinition"]["internalParameters"]["release"]
     assert parameters["form"] == "merged"

@@ -12,6 +12,7 @@ import pytest
 
 from toolkit.planning.recipe_values import AdapterSettings
 from toolkit.release.record import read_record
+from toolkit.training.progress import silent
 from toolkit.training.run import finetune
 
 torch = pytest.importorskip("torch")
@@ -45,10 +46,10 @@ FAMILY = {"new tokens on nf4": "llama", "dora on int8": "llama"}  # untied, so t
 def trained(papers: Papers) -> Callable[..., tuple[Path, dict[str, Any], Any]]:
     """A finished run of a kind, its record, and the model as it was when it was saved."""
 
-    def run(name: str, output: str = "run", **more: Any) -> tuple[Path, dict[str, Any], Any]:
+    def run(name: str, output: str = "run", progress: Any = silent, **more: Any) -> tuple[Path, dict[str, Any], Any]:
         adapter, rate, _ = KINDS[name]
         arguments = papers(FAMILY.get(name, "qwen2"), adapter, output=output, learning_rate=rate, **more)
-        folder = finetune(*arguments)
+        folder = finetune(*arguments, progress=progress)
         return folder, read_record(folder), arguments[2]  # type: ignore[return-value]
 
     return run
@@ -136,7 +137,6 @@ def test_a_stopped_run_goes_on_to_the_same_adapter(name: str, trained: Any) -> N
     import os
     import signal
 
-    from toolkit.training import run as module
     from toolkit.training.stopping import Stopped
 
     def interrupt(event: Any) -> None:
@@ -144,10 +144,8 @@ def test_a_stopped_run_goes_on_to_the_same_adapter(name: str, trained: Any) -> N
             os.kill(os.getpid(), signal.SIGINT)
 
     straight, _, _ = trained(name, output="straight")
-    finish = module.finetune
-    with pytest.raises(Stopped), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(globals(), "finetune", lambda *papers: finish(*papers, progress=interrupt))
-        trained(name, output="stopped")
+    with pytest.raises(Stopped):
+        trained(name, output="stopped", progress=interrupt)
     stopped, record, _ = trained(name, output="stopped")
     assert record["metrics"]["resumed_from_step"] == 4
     weights = "adapter/adapter_model.safetensors"
@@ -253,13 +251,14 @@ def test_of_embedding_and_head_only_the_rows_of_new_tokens_are_trained_and_by_th
 
 
 def test_a_chat_knows_the_new_tokens(trained: Any, bases: Callable[[str], Path]) -> None:
-    from toolkit.training.chat import load_chat
+    from toolkit.training.chat import Sampling, load_chat
 
     run, record, _ = trained("new tokens on nf4")
     chat = load_chat(run, bases("llama"), record)
     assert chat._tokenizer.tokenize("<parcel>") == ["<parcel>"]
-    assert isinstance(chat.reply([{"role": "user", "content": "<parcel>"}], 4), str)  # type: ignore[list-item]
-    assert isinstance(chat.reply([{"role": "user", "content": "<parcel>"}], 4, adapter=False), str)  # type: ignore[list-item]
+    asked: Any = [{"role": "user", "content": "<parcel>"}]
+    assert isinstance(chat.reply(asked, Sampling(max_new_tokens=4)), str)
+    assert isinstance(chat.reply(asked, Sampling(max_new_tokens=4), adapter=False), str)
 
 
 def test_a_new_token_that_the_base_has_is_said_before_the_base_is_loaded(

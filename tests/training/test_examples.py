@@ -8,7 +8,7 @@ import pytest
 
 from toolkit.errors import InvalidInput
 from toolkit.training.data import split
-from toolkit.training.examples import Example, examples_of
+from toolkit.training.examples import Example, examples_of, unused_columns
 from toolkit.training.rows import Row, Source
 
 ASKED = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
@@ -106,3 +106,69 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order() -> None:
 def test_a_single_prompt_is_never_held_out() -> None:
     train, held_out = split(conversations("same", "same"), 0.5, seed=1)
     assert (len(train), len(held_out)) == (2, 0)
+
+
+def test_columns_of_another_name_are_renamed_and_unused_ones_told() -> None:
+    source = source_of({"question": "hi", "answer": "hello", "id": 7})
+    columns = {"prompt": "question", "completion": "answer"}
+    found, (example,) = examples_of(source, columns=columns)
+    assert (found, list(example.messages)) == ("prompt-completion", ASKED)
+    assert unused_columns(source.rows, found, columns) == ("id",)
+
+
+def test_a_column_that_is_not_there_is_named_with_the_row() -> None:
+    source = source_of({"question": "hi", "answer": "hello"}, {"qestion": "hi", "answer": "hello"})
+    with pytest.raises(InvalidInput, match=r"x\.jsonl:2: has no 'question', which data\.columns takes for 'prompt'"):
+        examples_of(source, columns={"prompt": "question", "completion": "answer"})
+
+
+def test_unknown_columns_are_answered_with_how_to_name_them() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        examples_of(source_of({"question": "a", "reply": "b"}))
+    assert "data.columns" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("row", [{"messages": ASKED}, {"prompt": "hi", "completion": "hello"},
+                                 {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]}])  # fmt: skip
+def test_a_system_prompt_may_stand_in_a_column_of_its_own(row: Any) -> None:
+    _, (example,) = examples_of(source_of({**row, "system": "be brief"}))
+    assert list(example.messages) == [{"role": "system", "content": "be brief"}, *ASKED]
+
+
+def test_messages_that_a_table_keeps_key_by_key_are_put_together() -> None:
+    row = {"messages": {"role": ["user", "assistant"], "content": ["hi", "hello"]}}
+    assert list(examples_of(source_of(row))[1][0].messages) == ASKED
+
+
+def test_a_function_call_of_sharegpt_is_a_tool_call() -> None:
+    turns = [
+        {"from": "human", "value": "where"},
+        {"from": "function_call", "value": '{"name": "track", "arguments": {"number": 5}}'},
+        {"from": "observation", "value": "Ulm"},
+        {"from": "gpt", "value": "in Ulm"},
+    ]
+    _, (example,) = examples_of(source_of({"conversations": turns}))
+    assert example.messages[1]["tool_calls"][0]["function"] == {"name": "track", "arguments": {"number": 5}}
+    assert [message["role"] for message in example.messages] == ["user", "assistant", "tool", "assistant"]
+
+
+@pytest.mark.parametrize(
+    ("message", "wrong"),
+    [
+        ({"role": "user", "content": "x", "tool_calls": [{"name": "f"}]}, "only the assistant makes"),
+        ({"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": "{"}]}, "arguments of f in message 2"),
+        ({"role": "assistant", "content": "x", "weight": 0.5}, "weight of message 2 must be 0 or 1"),
+        ({"role": "assistant", "content": [{"type": "image"}]}, "parts of another kind"),
+    ],
+)  # fmt: skip
+def test_a_wrong_message_is_named_by_its_number(message: Any, wrong: str) -> None:
+    with pytest.raises(InvalidInput, match=wrong):
+        examples_of(source_of({"messages": [ASKED[0], message, *ASKED]}))
+
+
+def test_prompts_alike_but_for_spelling_stay_on_one_side() -> None:
+    examples = conversations(*[text for number in range(50) for text in (f"Where is {number}?", f"where is {number}")])
+    train, held_out = split(examples, 0.2, seed=1)
+    keys = [{row.split_key.casefold().rstrip("?") for row in rows} for rows in (train, held_out)]
+    assert len(held_out) == 20
+    assert not keys[0] & keys[1]

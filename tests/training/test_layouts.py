@@ -240,6 +240,41 @@ def test_the_models_own_attention_is_back_after_training(
     assert "differ by" in trained.notes[0]
 
 
+def test_an_evaluation_in_the_middle_of_training_is_the_one_at_its_end(adapted: Callable[..., Any]) -> None:
+    import torch
+
+    from toolkit.training.evaluation import mean_loss
+
+    model = adapted().eval()
+    with torch.no_grad():
+        at_the_end = mean_loss(model, encoded(), 0, lambda done: None)
+        with attending_within_rows(model):
+            assert mean_loss(model, encoded(), 0, lambda done: None) == at_the_end
+            assert model.config._attn_implementation == NAME
+
+
+def test_a_run_in_16_bits_computes_its_adapter_in_16_bits_off_cuda_too(
+    bases: Callable[[str], Path], settings: Callable[..., Settings], tokenizer: Any, tmp_path: Path
+) -> None:
+    """Autocast is around our loss, which calls the model past the forward pass that accelerate has wrapped."""
+    import torch
+
+    from toolkit.training.adapters import add_adapter
+    from toolkit.training.base import load_base
+    from toolkit.training.methods import sft
+
+    losses, computed = {}, set()
+    for dtype in ("float32", "bfloat16"):
+        wanted = settings(packing=True, max_steps=1, dtype=dtype)
+        model = add_adapter(load_base(bases("qwen2"), dtype=dtype, device="cpu"), wanted)
+        layer = model.get_base_model().model.layers[0].mlp.up_proj.lora_A["default"]
+        layer.register_forward_hook(lambda module, given, made: computed.add((module.weight.dtype, made.dtype)))
+        options = {"keep_checkpoints": False}
+        losses[dtype] = sft.train(model, tokenizer, encoded(), wanted, tmp_path / dtype, silent, **options).mean_loss
+    assert (torch.float32, torch.bfloat16) in computed  # held in float32, multiplied in bfloat16
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=1e-2)
+
+
 def test_the_compared_rows_are_few_and_cheap() -> None:
     lengths = [*range(1, 200), 5000]
     chosen = compared_rows(Encoded([[1] * length for length in lengths], [[1] * length for length in lengths]))

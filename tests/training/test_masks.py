@@ -178,3 +178,5 @@ def test_long_rows_are_refused_with_the_length_to_set(tokenizer: Any) -> None:
     with pytest.raises(InvalidInput, match=f"1 row is longer than 20 tokens, the longest {length}") as caught:
         encode([long, talk("hi", "yes")], tokenizer, 20)
     assert f"{length} or more" in str(caught.value.hint)
+    assert "of all tokens would be cut: x.jsonl:1" in str(caught.value)
+    assert "data.on_overlength" in str(caught.value.hint)

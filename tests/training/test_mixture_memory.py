@@ -65,7 +65,18 @@ def kept_bytes(root: Path, model_type: str, layers: int, names: tuple[str, ...],
         torch.manual_seed(0)
         config = transformers.AutoConfig.for_model(model_type, num_hidden_layers=layers, **FIELDS[model_type])
         transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    settings: Any = SimpleNamespace(targets=names, seed=1, rank=RANK, alpha=RANK, dropout=0.0)
+    settings: Any = SimpleNamespace(
+        targets=names,
+        seed=1,
+        rank=RANK,
+        alpha=RANK,
+        dropout=0.0,
+        dora=False,
+        rslora=False,
+        init="default",
+        new_tokens=(),
+        lora_plus_ratio=None,
+    )
     model = add_adapter(load_base(folder, dtype="float32", device="cpu", quantise=quantise), settings)
     model.enable_input_require_grads()
     model.train()

@@ -88,7 +88,18 @@ def adapted(folder: Path, *asked: str, quantise: bool = True, rank: int = 4) -> 
     from toolkit.training.adapters import add_adapter
 
     names = targets.resolve(shape_of(folder), asked or EVERYTHING)
-    settings: Any = SimpleNamespace(targets=names, seed=1, rank=rank, alpha=2 * rank, dropout=0.0)
+    settings: Any = SimpleNamespace(
+        targets=names,
+        seed=1,
+        rank=rank,
+        alpha=2 * rank,
+        dropout=0.0,
+        dora=False,
+        rslora=False,
+        init="default",
+        new_tokens=(),
+        lora_plus_ratio=None,
+    )
     model = add_adapter(loaded(folder, quantise=quantise), settings)
     torch.manual_seed(2)
     for name, parameter in model.named_parameters():

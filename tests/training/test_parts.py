@@ -68,7 +68,7 @@ def test_the_tiled_loss_has_the_value_and_gradient_of_cross_entropy(monkeypatch:
     torch.manual_seed(0)
     hidden, head = torch.randn(24, 16, requires_grad=True), torch.randn(50, 16)
     targets, upstream = torch.randint(0, 50, (24,)), torch.rand(24)
-    ours = losses._tiled_loss().apply(hidden, head, targets)
+    ours = losses._tiled_loss().apply(hidden, head, None, [], targets)
     (ours * upstream).sum().backward()
     other = hidden.detach().clone().requires_grad_()
     plain = cross_entropy(other @ head.T, targets, reduction="none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,84 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
     source = source_of(tmp_path, GOOD)
     assert source.sha256 == hashlib.sha256(GOOD.encode()).hexdigest()
     assert source.bytes == len(GOOD)
+
+
+def table() -> Any:
+    import pyarrow
+
+    return pyarrow.table({"prompt": ["a", "b"], "completion": ["c", "d"]})
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_arrow_files_of_both_formats_are_read(tmp_path: Path, kind: str) -> None:
+    import pyarrow.ipc
+
+    path = tmp_path / "rows.arrow"
+    new = pyarrow.ipc.new_file if kind == "file" else pyarrow.ipc.new_stream
+    with pyarrow.OSFile(str(path), "wb") as sink, new(sink, table().schema) as writer:
+        writer.write_table(table())
+    source = read_source("rows.arrow", path)
+    assert [row.where for row in source.rows] == ["rows.arrow row 1", "rows.arrow row 2"]
+    assert len(examples_of(source)[1]) == 2
+
+
+def test_what_is_no_arrow_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "rows.feather").write_bytes(b"not arrow at all")
+    with pytest.raises(TkError, match="not a readable Arrow file"):
+        read_source("rows.feather", tmp_path / "rows.feather")
+
+
+def test_data_sets_that_were_saved_to_disk_are_read_by_split(tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    rows = Dataset(table())
+    rows.save_to_disk(tmp_path / "one")
+    assert len(read_source("one", tmp_path / "one").rows) == 2
+    DatasetDict({"train": rows, "test": rows.select([1])}).save_to_disk(tmp_path / "dict")
+    assert len(read_source("dict", tmp_path / "dict").rows) == 2
+    (row,) = read_source("dict", tmp_path / "dict", split="test").rows
+    assert row.value == {"prompt": "b", "completion": "d"}
+    with pytest.raises(TkError, match="has no split 'tset'; did you mean 'test'"):
+        read_source("dict", tmp_path / "dict", split="tset")
+
+
+def test_compressed_lines_are_read_with_their_numbers(tmp_path: Path) -> None:
+    import gzip
+
+    import pyarrow
+
+    text = f"{GOOD}\n{{\n".encode()
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(text))
+    with pyarrow.output_stream(str(tmp_path / "rows.jsonl.zst"), compression="zstd") as sink:
+        sink.write(text)
+    for name in ("rows.jsonl.gz", "rows.jsonl.zst"):
+        with pytest.raises(InvalidInput, match=rf"{name}:2: not valid JSON".replace(".", r"\.")):
+            read_source(name, tmp_path / name)
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(text)[:-12])
+    with pytest.raises(TkError, match="cannot be read"):
+        read_source("cut.jsonl.gz", tmp_path / "cut.jsonl.gz")
+
+
+def test_a_split_chooses_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("train-00000.jsonl", "test.jsonl"):
+        (tmp_path / name).write_text(GOOD + "\n")
+    (row,) = read_source("data", tmp_path, split="test").rows
+    assert row.where == "data/test.jsonl:1"
+    with pytest.raises(TkError, match="holds no files of the split 'dev'"):
+        read_source("data", tmp_path, split="dev")
+    with pytest.raises(TkError, match="a file has no splits"):
+        read_source("data/test.jsonl", tmp_path / "test.jsonl", split="test")
+
+
+def test_a_long_text_in_a_csv_file_is_no_error(tmp_path: Path) -> None:
+    source = source_of(tmp_path, f"prompt,completion\nhi,{'word ' * 40_000}\n", "rows.csv")
+    assert len(examples_of(source)[1]) == 1
+
+
+def test_csv_text_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"prompt,completion\na,b\nc,\xff\n")
+    with pytest.raises(InvalidInput, match=r"rows\.csv:3: is not text in UTF-8"):
+        read_source("rows.csv", tmp_path / "rows.csv")
 
 
 def test_a_hub_data_set_is_not_looked_for_offline() -> None:

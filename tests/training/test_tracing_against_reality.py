@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from toolkit.planning.adapter_kind import AdapterKind
 from toolkit.planning.estimates import MemoryEstimate
 from toolkit.training import adapters, base
 from toolkit.training.encoding import Encoded
@@ -80,12 +81,19 @@ def real_peak(fields: dict[str, object], settings: Settings, tokenizer: Any, fol
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(**fields)
     transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder / "base")
-    quantise = settings.adapter == "qlora"
-    loaded = base.load_base(folder / "base", dtype=settings.dtype, device="cpu", quantise=quantise)
+    quantise = settings.bits is not None
+    loaded = base.load_base(
+        folder / "base", dtype=settings.dtype, device="cpu", quantise=settings.bits is not None, bits=settings.bits
+    )
     model = adapters.add_adapter(loaded, settings)
     # TRL and we cast a 4-bit base's adapter, so that it is made again within the profile and counted there.
     made_before = [parameter for parameter in model.parameters() if not (quantise and parameter.requires_grad)]
-    weights = storages([*made_before, *model.buffers()])
+    scales = [
+        module.state.SCB
+        for module in model.modules()
+        if type(module).__module__ == "bitsandbytes.nn.modules" and hasattr(module, "state")
+    ]
+    weights = storages([*made_before, *model.buffers(), *scales])
     rows = [[7] * LENGTH for _ in range(BATCH * settings.accumulation)]  # every step sees them all
     rows[0] = rows[0][shorter:]
     data = Encoded(input_ids=rows, labels=rows)
@@ -123,10 +131,19 @@ CASES = {
     "qlora of a mixture": (LATENT, {"adapter": "qlora"}, 0, 0.01),
     "qlora": (DENSE, {"adapter": "qlora"}, 0, 0.01),
     "qlora with checkpointing": (DENSE, {"adapter": "qlora", "checkpointing": True}, 0, 0.01),
+    "dora": (DENSE, {"kind": AdapterKind(dora=True)}, 0, 0.002),
+    "int8": (DENSE, {"adapter": "lora-8bit"}, 0, 0.01),
+    "int8 with checkpointing": (DENSE, {"adapter": "lora-8bit", "checkpointing": True}, 0, 0.01),
 }
 
 
-DEFAULT = ("lora with checkpointing", "padded rows", "mixture with latent attention", "qlora with checkpointing")
+DEFAULT = (
+    "lora with checkpointing",
+    "padded rows",
+    "mixture with latent attention",
+    "qlora with checkpointing",
+    "int8 with checkpointing",
+)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,10 @@ DATA_COLUMNS = {
     "relation": ("basemodelrelation",),
     "library": ("libraryname",),
     "pipeline": ("pipelinetag",),
+    "card": ("card", "readme", "modelcard", "cardtext", "readmetext"),
+    "text": ("licensetext", "licensefile", "licensecontent"),
 }
-SPEAKING = ("tags", "license", "license_name", "base_model", "card_data")
+SPEAKING = ("tags", "license", "license_name", "base_model", "card_data", "card", "text")
 
 
 def column_of(ours: str, columns: Iterable[str]) -> str | None:

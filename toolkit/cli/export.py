@@ -16,7 +16,7 @@ from toolkit.release.form import QUANTIZATIONS
 @click.option("--gguf", is_flag=True, help="Merged, and written as one GGUF file for llama.cpp.")
 @click.option("--vllm", is_flag=True, help="What vLLM needs to serve the adapter; with --merge, the merged weights.")
 @click.option(
-    "--faithful", is_flag=True, help="Merge into the 4-bit base, dequantised: the very model that was trained."
+    "--faithful", is_flag=True, help="Merge into the quantised base, dequantised: the very model that was trained."
 )
 @click.option("--quantize", type=click.Choice(QUANTIZATIONS), help="For --gguf; the base's own format if left out.")
 @click.option(
@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Export a run: merged weights, GGUF, or the files to serve it. Licence texts and NOTICE go with it.
 
-    Weights are never merged into 4 bits. The exported model is compared with the one that was trained, on held-out
+    Nothing is ever merged into 4-bit weights. The exported model is compared with the one that was trained, on held-out
     rows: loss of both and the KL divergence are printed and stand in export.json.
 
     Exit code: 0 exported, 1 error, 3 the verdict of the run forbids it, 4 it needs a review.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from toolkit.training.export.papers import Papers
     from toolkit.training.export.report import ExportReport
 
-_MERGED = {"base": "merged into the base's own weights", "dequantised": "merged into the 4-bit base, dequantised"}
+_MERGED = {"base": "merged into the base's own weights", "dequantised": "merged into the quantised base, dequantised"}
 
 
 def export_text(report: ExportReport) -> str:

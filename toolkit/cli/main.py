@@ -18,6 +18,7 @@ COMMANDS = (
     "audit",
     "plan",
     "finetune",
+    "launch",
     "chat",
     "export",
     "runs",

@@ -89,6 +89,8 @@ def command(
         raise UsageError("--all-gpus plans for every GPU; leave --gpu out")
     if probe and gpu not in (None, "cpu"):
         raise UsageError(f"--probe runs on the device at hand, not on {gpu}; leave --gpu out, or say cpu")
+    if probe and gpus and gpus > 1:
+        raise UsageError("--probe runs on one device; leave --gpus out")
     loaded = load_recipe(recipe, overrides)
     device = detect(ask_torch=True) if probe and not gpu else device_of(gpu, None if all_gpus else gpus)
     if all_bases:

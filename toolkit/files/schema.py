@@ -180,7 +180,8 @@ class Key:
 
 
 class Record:
-    """A mapping with known keys. `renamed` maps names from other tools to ours, so that the error can say so."""
+    """A mapping with known keys. `renamed` maps names from other tools to ours, or to words on what to do instead, so that
+    the error can say so."""
 
     def __init__(
         self,
@@ -201,11 +202,11 @@ class Record:
         known = len(report.problems)
         for name in value:
             if name not in self.keys:
-                hint = (
-                    f"; here it is called {self.renamed[name]!r}"
-                    if name in self.renamed
-                    else did_you_mean(name, self.keys)
-                )
+                ours = self.renamed.get(name)
+                if ours is None:
+                    hint = did_you_mean(name, self.keys) or did_you_mean(name, self.renamed, self.renamed)
+                else:
+                    hint = f"; {ours}" if is_sentence(ours) else f"; here it is called {ours!r}"
                 report.add((*path, name), f"unknown key{hint}")
         values = {}
         for name, key in self.keys.items():
@@ -251,13 +252,21 @@ def read_value(value: object, kind: Kind, root: str, where: str = "") -> object:
     return result
 
 
-def did_you_mean(word: object, known: object) -> str:
-    """`; did you mean 'learning_rate'?`, or nothing when no known word is near."""
+def did_you_mean(word: object, known: object, ours: Mapping[str, str] | None = None) -> str:
+    """`; did you mean 'learning_rate'?`, or nothing when no known word is near. `ours` are known words as we call them."""
     import difflib  # only needed once something is wrong
 
     names = {str(name).lower(): str(name) for name in known}  # type: ignore[attr-defined]
     near = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.6)
-    return f"; did you mean {names[near[0]]!r}?" if near else ""
+    if not near:
+        return ""
+    meant = names[near[0]] if ours is None else ours[names[near[0]]]
+    return f"; {meant}" if ours is not None and is_sentence(meant) else f"; did you mean {meant!r}?"
+
+
+def is_sentence(ours: str) -> bool:
+    """Whether what stands beside a foreign name is words, not a key such as `train.dtype` or `eval: {path: …}`."""
+    return " " in ours and not ours.endswith("}")
 
 
 def dotted(root: str, path: Path_) -> str:

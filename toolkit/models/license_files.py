@@ -37,6 +37,22 @@ def texts_of(files: Iterable[Path], library: Library) -> tuple[LicenseText, ...]
     return tuple(texts)
 
 
+def texts_said(name: str, text: str, library: Library, *, compare: bool) -> tuple[LicenseText, ...] | None:
+    """What a licence text says it is, as `texts_of` has it of a file. Without `compare` only a letter-for-letter copy is
+    told, and None stands for any other text."""
+    if not text.strip():
+        return ()
+    if len(text.strip()) <= _POINTER_CHARACTERS and (named := library.mentioned(text)):
+        return tuple(LicenseText(name, identifier, detail="it names the licence") for identifier, _ in named)
+    if not compare:
+        from toolkit.licensing.recognition.exact import exact
+
+        known = exact(text, library.folder / "fingerprints")
+        if known not in library.ids:
+            return None
+    return tuple(_recognised(name, text, library, kind="license"))
+
+
 def kind_of(name: str) -> str:
     """Whether a file beside a model is a `notice`, a `policy` or a `license`, by its name."""
     upper = name.upper()
@@ -58,6 +74,8 @@ def _read(path: Path, library: Library) -> list[LicenseText]:
         text = read_source(path, str(path))
     except TkError as error:
         return [LicenseText(path.name, None, detail=error.message, kind=kind)]
+    if kind == "license":
+        return [*(texts_said(path.name, text, library, compare=True) or ())]
     if len(text.strip()) <= _POINTER_CHARACTERS and (named := library.mentioned(text)):
         return [LicenseText(path.name, identifier, detail="it names the licence", kind=kind) for identifier, _ in named]
     return _recognised(path.name, text, library, kind=kind)

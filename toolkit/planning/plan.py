@@ -28,6 +28,7 @@ from toolkit.planning.recipe import Recipe
 from toolkit.planning.roofline import rates_of
 from toolkit.planning.rows import Rows
 from toolkit.planning.shape import Shape
+from toolkit.planning.steps import with_batch_size
 from toolkit.planning.suggestions import suggestions_for
 
 __all__ = ["Choice", "Plan", "make_plan"]
@@ -55,6 +56,7 @@ _ORDER = (
     "temperature",
     "lora_plus_ratio",
     "sharding",
+    "batch_size",
     "gradient_checkpointing",
     "packing",
     "micro_batch_size",
@@ -142,17 +144,25 @@ def make_plan(
     """
     several = gpus if gpus is not None else device.count if recipe.train.sharding in ("ddp", "fsdp2") else 1
     used = device.in_a_group if several > 1 else device
+    asked, (recipe, size) = recipe, with_batch_size(recipe, rows, recipe.train.max_length, several)
     if problems := list(override_problems(recipe, shape, used, several)):
         raise InvalidInput(problems)
     choices = fixed_choices(recipe, shape, used) | method_choices(recipe, shape)
     demand = _demand(recipe, shape, used, choices, several, rows)
     chosen = best(demand)
     if chosen.fit == "does-not-fit" and gpus is None and several == 1:
-        demand, chosen = _on_all(recipe, shape, device, choices, rows) or (demand, chosen)
+        everything, size_of_all = with_batch_size(asked, rows, recipe.train.max_length, device.count)
+        if on_all := _on_all(everything, shape, device, choices, rows):
+            (demand, chosen), recipe, size = on_all, everything, size_of_all
     targets = demand.targets
     choices |= searched_choices(recipe, demand, chosen)
+    if size is not None:
+        choices["batch_size"] = size
     tokens, ours = chosen.micro_batch * demand.method.sequences * demand.length, bool(recipe.adapter.new_tokens)
     choices["loss"] = loss_choice(shape, tokens, demand.device, demand.dtype, ours=ours)
+    suggestions: tuple[str, ...] = ()
+    if suggest and chosen.fit == "does-not-fit":
+        suggestions = suggestions_for(recipe.base, demand, chosen, recipe.use)
     return Plan(
         base=recipe.base,
         device=demand.device,
@@ -160,7 +170,7 @@ def make_plan(
         choices={name: choices[name] for name in _ORDER if name in choices},
         memory=chosen.memory,
         fit=chosen.fit,
-        suggestions=suggestions_for(recipe.base, demand, chosen) if suggest and chosen.fit == "does-not-fit" else (),
+        suggestions=suggestions,
         trainable_parameters=trained_parameters(shape, recipe.adapter.rank, targets, demand.kind),
         gpus=chosen.devices,
         estimate=predict(recipe, demand, chosen),

@@ -135,7 +135,10 @@ def find_recipe(name: str) -> Path:
 
 def _contradictions(recipe: Recipe, document: Document) -> Iterable[Problem]:
     train = recipe.train
-    if train.micro_batch_size and recipe.rows_per_step % train.micro_batch_size:
+    if train.tokens_per_step and "batch_size" in _given(document, "train"):
+        text = "batch_size already says how large a step is; leave one of the two out"
+        yield Problem("recipe.train.tokens_per_step", text, document.where(("train", "tokens_per_step")))
+    elif train.tokens_per_step is None and train.micro_batch_size and recipe.rows_per_step % train.micro_batch_size:
         text = f"{train.micro_batch_size} does not divide batch_size {train.batch_size}"
         if recipe.method == "grpo":
             text += f" x {recipe.grpo.generations} generations"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from toolkit.files.schema import Flag, Key, Kind, ListOf, Number, Record, Text
 from toolkit.licensing.use import use_shape
 from toolkit.licensing.vocabulary import vocabulary
+from toolkit.planning.foreign_names import renamed
 from toolkit.planning.method_settings import method_keys
 from toolkit.planning.recipe_data import RENAMED_DATA, data_shape
 from toolkit.planning.recipe_values import (
@@ -51,7 +52,7 @@ def recipe_shape() -> Record:
             "new_tokens": Key(ListOf(Text()), "Tokens to add, whose rows of embedding and head are trained"),
         },
         AdapterSettings,
-        renamed={"r": "rank", "lora_r": "rank", "lora_rank": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"},
+        renamed=renamed("adapter"),
     )
     rate = Number(above=0, maximum=1)
     train = Record(
@@ -62,6 +63,9 @@ def recipe_shape() -> Record:
                 Number(minimum=1, maximum=1_000_000, whole=True),
                 "Examples per optimiser step over all devices",
                 default=16,
+            ),
+            "tokens_per_step": Key(
+                count, "Instead of batch_size: about so many tokens per optimiser step, padding left out"
             ),
             "micro_batch_size": Key(count, "Examples per forward pass; the largest that fits when left out"),
             "learning_rate": Key(rate, "Peak learning rate"),
@@ -81,7 +85,7 @@ def recipe_shape() -> Record:
             "save": Key(save_shape(), "When checkpoints are written; one always right after the first step"),
         },
         TrainSettings,
-        renamed=_RENAMED_TRAIN,
+        renamed=renamed("train"),
     )
     method: Kind = Text(METHODS)
     keys = {
@@ -97,36 +101,7 @@ def recipe_shape() -> Record:
         "output": Key(Text(), "Folder of the run", required=True),
         "trust_remote_code": Key(Flag(), "Run code that comes with the base; the card will say so", default=False),
     }
-    renamed = {
-        "model": "base",
-        "model_name_or_path": "base",
-        "base_model": "base",
-        "dataset": "data",
-        "output_dir": "output",
-        "report_to": "track",
-    }
-    renamed |= {name: f"train.{new}" for name, new in _RENAMED_TRAIN.items()}
-    renamed |= {name: f"data.{new}" for name, new in RENAMED_DATA.items()}
-    return Record(keys, renamed=renamed)
-
-
-_RENAMED_TRAIN = {
-    "num_train_epochs": "epochs",
-    "num_epochs": "epochs",
-    "per_device_train_batch_size": "micro_batch_size",
-    "micro_batch": "micro_batch_size",
-    "gradient_accumulation_steps": "batch_size",
-    "max_seq_length": "max_length",
-    "max_seq_len": "max_length",
-    "sequence_len": "max_length",
-    "cutoff_len": "max_length",
-    "warmup_ratio": "warmup",
-    "warmup_steps": "warmup",
-    "lr_scheduler_type": "scheduler",
-    "lr": "learning_rate",
-    "torch_dtype": "dtype",
-    "optim": "optimizer",
-    "attn_implementation": "attention",
-    "save_steps": "save.every",
-    "save_total_limit": "save.keep",
-}  # names of transformers, TRL, axolotl and LLaMA-Factory
+    sections = {"adapter": adapter, "train": train, "evaluate": evaluate_shape()}
+    inner = {key: f"{name}.{key}" for name, section in sections.items() for key in section.keys}
+    of_data = {name: new if " " in new else f"data.{new}" for name, new in RENAMED_DATA.items()}
+    return Record(keys, renamed={**of_data, **renamed(), **inner})

@@ -126,11 +126,13 @@ class SaveSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """`batch_size` counts examples per optimiser step, whatever the devices and micro-batches are."""
+    """`batch_size` counts examples per optimiser step, whatever the devices and micro-batches are; a plan derives it
+    from `tokens_per_step` where that is given instead."""
 
     epochs: float = 1.0
     max_steps: int | None = None
     batch_size: int = 16
+    tokens_per_step: int | None = None
     micro_batch_size: int | None = None
     learning_rate: float | None = None
     max_length: int = 2048

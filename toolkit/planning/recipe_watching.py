@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from toolkit.files.schema import Key, ListOf, MapOf, Number, Record, Report, Text, did_you_mean, shown
 from toolkit.files.strict_yaml import Path_
+from toolkit.planning.foreign_names import renamed
 from toolkit.planning.metrics import Metric
 from toolkit.planning.recipe_values import EvaluateSettings, SaveSettings
 from toolkit.planning.requirements import Comparison
@@ -35,7 +36,7 @@ def evaluate_shape() -> Record:
             'What the scores after training must satisfy, such as {loss: "< base"}; else the run fails',
         ),
     }
-    return Record(keys, EvaluateSettings, renamed={"metrics": "metric", "eval_steps": "every", "gate": "require"})
+    return Record(keys, EvaluateSettings, renamed=renamed("evaluate"))
 
 
 def save_shape() -> Record:

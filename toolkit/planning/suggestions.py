@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 
+from toolkit.licensing.use import IntendedUse
+from toolkit.licensing.verdict import LEVELS
 from toolkit.planning.adapter_choices import can_quantise
 from toolkit.planning.adapter_kind import QUANTISED
 from toolkit.planning.bases import KnownBase, siblings
@@ -20,14 +22,15 @@ _MOST_GPUS = 64
 _GROUPED_KINDS = ("cuda", "rocm", "npu")
 
 
-def suggestions_for(base: str, demand: Demand, chosen: Fitting) -> tuple[str, ...]:
-    """What to change so that the run fits, the least intrusive first. Every suggestion has been tried on paper."""
+def suggestions_for(base: str, demand: Demand, chosen: Fitting, use: IntendedUse) -> tuple[str, ...]:
+    """What to change so that the run fits, the least intrusive first. Every suggestion has been tried on paper, and
+    another base's licences judged for the recipe's `use`."""
     found = [
         *_less_asked(demand, chosen),
         *_shorter(demand),
         *_more_gpus(demand),
         *_larger_gpu(demand),
-        *_smaller_base(base, demand),
+        *_smaller_base(base, demand, use),
     ]
     return tuple(found) or (_nothing(demand),)
 
@@ -108,19 +111,38 @@ def _larger_gpu(demand: Demand) -> Iterator[str]:
                 break
 
 
-def _smaller_base(base: str, demand: Demand) -> Iterator[str]:
-    """The largest smaller base of the family that fits this device."""
+def _smaller_base(base: str, demand: Demand, use: IntendedUse) -> Iterator[str]:
+    """The largest smaller base of the family that fits this device; where its licences allow the use less than those of
+    `base` do, that is said, and the largest whose licences do not is named too."""
+    warned = False
     for sibling in siblings(base):
         if sibling.parameters >= demand.shape.parameters:
             continue
         targets = sibling.shape.linear_targets()
         length = min(demand.length, sibling.shape.max_positions)
         way = best(replace(demand, shape=sibling.shape, targets=targets, length=length))
-        if way.fit != "does-not-fit":
-            name = _nearest(base, demand.length, sibling)
-            size = f"{gib(way.memory.peak_bytes)} with {_NAMES[way.adapter]} ({way.fit})"
-            yield f"{name} ({terms_of(name)}) takes {size}"
+        if way.fit == "does-not-fit":
+            continue
+        name = _nearest(base, demand.length, sibling)
+        level = _verdict_of(name, use)
+        stricter = LEVELS.index(level) > LEVELS.index(_verdict_of(base, use))
+        if stricter and warned:
+            continue
+        size = f"{gib(way.memory.peak_bytes)} with {_NAMES[way.adapter]} ({way.fit})"
+        said = f"stricter than that of {base}: {level}" if stricter else level
+        yield f"{name} ({terms_of(name)}) takes {size}; its licence verdict for this use is {said}"
+        if not stricter:
             return
+        warned = True
+
+
+def _verdict_of(name: str, use: IntendedUse) -> str:
+    """What the licences of a hub id say to a use, by the catalogue and the local cache."""
+    from toolkit.licensing.library import library
+    from toolkit.models.lineage import examine
+    from toolkit.models.resolve import Access
+
+    return examine(name, use, Access(library(), offline=True)).verdict.level
 
 
 def terms_of(name: str) -> str:

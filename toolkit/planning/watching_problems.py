@@ -58,11 +58,11 @@ def _requirements(recipe: Recipe, document: Document, held_out: bool) -> Iterato
     if held_out and asked.generate:
         scores += [score_name(metric) for metric in asked.metric]
     for name in asked.require:
-        if name in scores or (asked.tasks and "." in name):
+        if name in scores or (asked.tasks and "/" in name):
             continue
         if not scores and not asked.tasks:
             text = "nothing is evaluated; set evaluate.fraction or data.eval"
         else:
-            tasks = [f"TASK.METRIC of {', '.join(asked.tasks)}"] if asked.tasks else []
+            tasks = [f"TASK/METRIC of {', '.join(asked.tasks)}"] if asked.tasks else []
             text = f"is no score of this recipe; it has {', '.join([*scores, *tasks])}{did_you_mean(name, scores)}"
         yield Problem(f"recipe.evaluate.require.{name}", text, document.where(("evaluate", "require", name)))

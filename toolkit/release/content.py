@@ -155,7 +155,7 @@ def _merging(facts: Facts) -> tuple[Block, ...]:
     if not form.has_weights:
         return ()
     into = (
-        "the 4-bit weights it was trained over, dequantised"
+        "the quantised weights it was trained over, dequantised"
         if form.merge == "dequantised"
         else "the base's own weights"
     )

@@ -17,13 +17,13 @@ _LOWER_IS_BETTER = {"loss": True, "perplexity": True, "preference_accuracy": Fal
 def scores(record: object, when: str) -> dict[str, float]:
     """The scores of an evaluation by name, `before` (the base alone) or `after` training; what is no number is left out."""
     names = mapping(record, f"evaluation.{when}")
-    found = {name: number({"it": value}, "it") for name, value in names.items()}  # a task's name has dots of its own
+    found = {name: number({"it": value}, "it") for name, value in names.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def score_words(name: str) -> str:
     """A score's name for people: `exact_match` as `Exact match`; a task's as it is."""
-    return name if "." in name else name[:1].upper() + name[1:].replace("_", " ")
+    return name if "/" in name else name[:1].upper() + name[1:].replace("_", " ")
 
 
 def gate_words(requirement: object) -> str:

@@ -95,10 +95,17 @@ class Facts:
 
     @property
     def adapter_type(self) -> str:
-        """`LoRA` or `QLoRA`."""
-        return {"lora": "LoRA", "qlora": "QLoRA"}.get(
-            str(at(self.record, "adapter.type")), str(at(self.record, "adapter.type"))
-        )
+        """`LoRA`, `QLoRA`, `DoRA`, `QDoRA`, or over an int8 base `LoRA (int8 base)` and `DoRA (int8 base)`."""
+        kind = str(at(self.record, "adapter.type"))
+        name = "DoRA" if at(self.record, "adapter.dora") else "LoRA"
+        return {"lora": name, "qlora": f"Q{name}", "lora-8bit": f"{name} (int8 base)"}.get(kind, kind)
+
+    @property
+    def adapter_tags(self) -> tuple[str, ...]:
+        """The adapter's kind as hubs search for it."""
+        first = self.adapter_type.partition(" ")[0].lower()
+        more = {"rslora": at(self.record, "adapter.rslora"), "8-bit": at(self.record, "adapter.type") == "lora-8bit"}
+        return (first, *(tag for tag, holds in more.items() if holds))
 
     @property
     def declared(self) -> str:

@@ -11,7 +11,7 @@ QUANTIZATIONS = ("f32", "bf16", "f16", "q8_0", "q4_0")  # of GGUF files
 @dataclass(frozen=True, slots=True)
 class Form:
     """`kind` is adapter, merged or gguf. Of weights: how they were merged (`base`: into the base's own weights,
-    `dequantised`: into the 4-bit base, dequantised), their format, how they were quantised afterwards, and the mean
+    `dequantised`: into the quantised base, dequantised), their format, how they were quantised afterwards, and the mean
     KL divergence (nats a token) of the trained model from them. `paper_sha256` is that of export.json, canonical."""
 
     kind: str = "adapter"
@@ -65,7 +65,7 @@ class Form:
             return f"this is an adapter ({adapter_type}) made by fine-tuning {base}"
         changed = f"this is {base} changed by fine-tuning: an adapter ({adapter_type}) was merged into its weights"
         if self.merge == "dequantised":
-            changed += ", which had been quantised to 4 bits and were dequantised for that"
+            changed += ", which had been quantised for training and were dequantised for that"
         return changed + (f"; they were then written as GGUF ({self.quantization})" if self.kind == "gguf" else "")
 
 

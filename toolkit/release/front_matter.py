@@ -55,7 +55,7 @@ def write_yaml(value: Mapping[str, object]) -> str:
 
 def _tags(facts: Facts) -> list[str]:
     found = (family for family in _FAMILIES if family in facts.base.name.lower())
-    return list(dict.fromkeys([facts.adapter_type.lower(), "tk", *found]))
+    return list(dict.fromkeys([*facts.adapter_tags, "tk", *found]))
 
 
 def _results(facts: Facts) -> list[dict[str, object]]:

@@ -41,7 +41,8 @@ def loading_code(facts: Facts) -> str:
     targets = at(facts.record, "adapter.target_modules")
     by_parameter = isinstance(targets, list | tuple) and any("." in str(target) for target in targets)
     four_bits = str(at(facts.record, "adapter.type")) == "qlora" and not by_parameter
-    quantised = ", BitsAndBytesConfig" if four_bits else ""
+    eight_bits = str(at(facts.record, "adapter.type")) == "lora-8bit" and not by_parameter
+    quantised = ", BitsAndBytesConfig" if four_bits or eight_bits else ""
     imports = ["from peft import PeftModel", f"from transformers import AutoModelForCausalLM, AutoTokenizer{quantised}"]
     arguments = ["base_model"]
     if facts.base.is_hub:
@@ -65,13 +66,26 @@ def loading_code(facts: Facts) -> str:
             f"    bnb_4bit_compute_dtype=torch.{compute},\n)  # as it was trained; leave it out for an unquantised base"
         )
         arguments.append("quantization_config=in_four_bits")
+    if eight_bits:
+        setup.append(
+            "in_eight_bits = BitsAndBytesConfig(load_in_8bit=True)  # as it was trained; leave it out otherwise"
+        )
+        arguments.append("quantization_config=in_eight_bits")
     if at(facts.record, "recipe.resolved.trust_remote_code"):
         arguments.append("trust_remote_code=True")
     own_tokenizer = any(
         file.endswith("/tokenizer.json") or "tokenizer.model" in file for file in mapping(facts.record, "adapter.files")
     )
     tokenizer = '"."' if own_tokenizer else "base_model"
+    room = []
+    if at(facts.record, "adapter.new_tokens"):
+        rows = "model.get_input_embeddings().num_embeddings"
+        room = [
+            f"if len(tokenizer) > {rows}:  # room for the new tokens",
+            "    model.resize_token_embeddings(len(tokenizer))",
+        ]
     return "\n".join(
         [*imports, "", *setup, f"model = AutoModelForCausalLM.from_pretrained({', '.join(arguments)})",
-         'model = PeftModel.from_pretrained(model, ".")', f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})"]
+         f"tokenizer = AutoTokenizer.from_pretrained({tokenizer})", *room,
+         'model = PeftModel.from_pretrained(model, ".")']
     )  # fmt: skip

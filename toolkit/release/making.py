@@ -8,6 +8,7 @@ from toolkit.release.facts import Facts
 from toolkit.release.record import Record, at, entries_of, mapping, number, text, whole
 
 _GIB = 2**30
+_RARER = ("dora", "rslora", "init", "saved_rank", "lora_plus_ratio", "new_tokens")  # settings of an adapter's kind
 
 # A downstream modifier becomes the provider of a general-purpose model when its compute exceeds a third of the
 # original's; where that is not published, a third of the indicative threshold of 1e23 FLOP counts (European
@@ -38,6 +39,7 @@ def hyperparameters(facts: Facts) -> dict[str, str]:
     values: dict[str, object] = {
         name: at(record, f"adapter.{name}") for name in ("type", "rank", "alpha", "target_modules")
     }
+    values |= {name: value for name in _RARER if (value := at(record, f"adapter.{name}")) not in (None, False, [])}
     values |= mapping(record, "recipe.resolved.train")
     values |= {
         name: entry["value"]
@@ -74,13 +76,15 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
                 ),
             )
         )
+    if checks := _data_checks(facts):
+        rows.append((line("Data, as checked"), line("; ".join(checks))))
     method = text(record, "recipe.resolved.method") or "sft"
     rows.append(
         (
             line("Method"),
             line(
                 f"{method}, {facts.adapter_type}, "
-                f"rank {at(record, 'adapter.rank')}, alpha {at(record, 'adapter.alpha')}"
+                f"rank {at(record, 'adapter.rank')}, alpha {at(record, 'adapter.alpha')}{_rarer(record)}"
             ),
         )
     )
@@ -103,6 +107,60 @@ def _ingredients(facts: Facts) -> list[tuple[Line, ...]]:
     versions = ", ".join(f"{name} {version}" for name, version in mapping(record, "versions").items() if version)
     rows.append((line("Versions"), line(versions)))
     return rows
+
+
+def _data_checks(facts: Facts) -> list[str]:
+    """What was found when the data was looked at before training, and how its rows became tokens."""
+    record, said = facts.record, []
+    for source in entries_of(record, "data.sources"):
+        examples, counted = whole(source, "examples"), whole(source, "rows")
+        if number(source, "weight") is not None and examples and counted:
+            name = text(source, "id") or (text(source, "path") or "").rpartition("/")[2]
+            said.append(
+                f"{name} gives {examples:,} examples an epoch by its weight, each row {examples / counted:.2g} times"
+            )
+    duplicates = mapping(record, "data.duplicates")
+    if duplicates:
+        said.append(
+            f"{duplicates.get('exact')} exact duplicates, {duplicates.get('near')} more but for case and punctuation"
+        )
+    if (most := whole(record, "data.overlength.max_length")) is not None:
+        long = whole(record, "data.overlength.rows") or 0
+        done = {"split": "divided", "truncate": "cut off"}.get(text(record, "data.overlength.policy") or "", "refused")
+        share = number(record, "data.overlength.tokens_share") or 0.0
+        said.append(
+            f"{long:,} rows longer than {most} tokens, {done} ({share:.1%} of all tokens beyond)"
+            if long
+            else f"no row longer than {most} tokens"
+        )
+    if digest := text(record, "data.template.sha256"):
+        where = text(record, "data.template.from")
+        which = {"base": "the base's", "plain": "the plain one"}.get(where or "", "one of its own")
+        compared = whole(record, "data.template.rows_compared") or 0
+        alike = "rendered alike" if at(record, "data.template.served_as_trained") else "NOT rendered alike"
+        said.append(
+            f"chat template: {which} (sha256 {digest[:12]}…), {compared} rows {alike} by the tokenizer saved here"
+        )
+    return said
+
+
+def _rarer(record: object) -> str:
+    """What an adapter is beyond its type, rank and alpha, in words."""
+    words = []
+    if at(record, "adapter.rslora"):
+        words.append("scaled by alpha/sqrt(rank) (rsLoRA)")
+    if (init := at(record, "adapter.init")) not in (None, "default"):
+        words.append(f"begun with {init}")
+    ranks = mapping(record, "adapter.ranks")
+    if ranks and ranks["least"] != ranks["most"]:
+        words.append(f"ranks moved to {ranks['least']} to {ranks['most']}")
+    elif (saved := whole(record, "adapter.saved_rank")) and saved != at(record, "adapter.rank"):
+        words.append(f"saved at rank {saved}, which fits the original base")
+    if ratio := number(record, "adapter.lora_plus_ratio"):
+        words.append(f"B at {ratio:g} times the learning rate (LoRA+)")
+    if tokens := at(record, "adapter.new_tokens"):
+        words.append(f"with new tokens {_words(tokens)}")
+    return "".join(f", {part}" for part in words)
 
 
 def _descent(record: Record) -> list[tuple[Line, ...]]:

@@ -70,6 +70,8 @@ def add_adapter(
         )
     begin(adapted, settings, rows)
     to_float32(adapted)
+    if settings.dora and settings.bits is not None and settings.dtype != "float32":
+        _hand_on_in_16_bits(adapted, settings.dtype)
     return adapted
 
 
@@ -88,6 +90,20 @@ def _prepare(model: PreTrainedModel, config: LoraConfig) -> None:
     use_these_layers(config)
     if any(name.startswith("experts.") for name in config.target_parameters or ()):
         use_these_experts(model)
+
+
+def _hand_on_in_16_bits(model: PeftModel, dtype: str) -> None:
+    """Let DoRA layers on a quantised base hand on the format that they were given.
+
+    PEFT (0.21.2, tuners/lora/bnb.py) leaves that to CUDA's autocast, but DoRA's magnitudes are in float32 and so is what
+    they multiply: everything after them would be twice as large.
+    """
+    import torch
+
+    wanted = getattr(torch, dtype)
+    for module in model.modules():
+        if getattr(module, "lora_magnitude_vector", None):
+            module.register_forward_hook(lambda layer, given, result: result.to(wanted))
 
 
 def to_float32(model: PeftModel) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toolkit.training.batches import like_lengths
+from toolkit.training.distributed.team import current
 from toolkit.training.encoding import IGNORED, Encoded, encode_prompts
 from toolkit.training.examples import Example
 
@@ -56,17 +57,18 @@ def answers_to(
     report: Callable[[int], None],
 ) -> tuple[str, ...]:
     """The answers in the order of the questions, without control tokens. `report` is told how many are done."""
-    answers = [""] * len(questions)
-    done = 0
-    for batch in like_lengths([len(question.input_ids) + max_new_tokens for question in questions], _BATCH_TOKENS):
+    answers: dict[int, str] = {}
+    lengths = [len(question.input_ids) + max_new_tokens for question in questions]
+    for batch, counts, done in current().dealt(like_lengths(lengths, _BATCH_TOKENS)):
         ids = answer(
             model, [questions[index].input_ids for index in batch], stops, tokenizer.pad_token_id, max_new_tokens
         )
-        for index, text in zip(batch, tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
-            answers[index] = text.strip()
-        done += len(batch)
+        if counts:
+            texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+            answers |= {index: text.strip() for index, text in zip(batch, texts, strict=True)}
         report(done)
-    return tuple(answers)
+    answers = current().merged(answers)
+    return tuple(answers[index] for index in range(len(questions)))
 
 
 def answer(

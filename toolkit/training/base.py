@@ -64,10 +64,11 @@ def load_base(
         options["quantization_config"] = eight_bit()
     elif quantise:
         wanted = four_bit(compute_dtype(dtype, device), storage=dtype if to_shard else "uint8")
-        through = device if to_shard else None
+        through = device if to_shard and device != "cpu" else None
         options["quantization_config"] = wanted if _is_stored_quantised(folder) else with_experts(wanted, through)
-    if device != "cpu" and not to_shard:
-        options["device_map"] = {"": current().local if device in ("cuda", "npu") else device}
+    if device != "cpu":
+        own = current().local if device in ("cuda", "npu") else device
+        options["device_map"] = {"": "cpu" if to_shard else own}
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=trust_remote_code, local_files_only=True, **options

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from toolkit.files.atomic import write_text
 
@@ -27,10 +28,19 @@ class Curve:
 
     def losses(self) -> list[float]:
         """The training loss of every step so far, in order."""
+        return [step["loss"] for step in self._steps()]
+
+    def tokens(self) -> int | None:
+        """Tokens of all steps so far; None where one of them was not counted."""
+        counts = [step.get("tokens") for step in self._steps()]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known and len(known) == len(counts) else None
+
+    def _steps(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         lines = (json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.strip())
-        return [line["loss"] for line in lines if "loss" in line]
+        return [line for line in lines if "loss" in line]
 
 
 def keep_until(path: Path, step: int) -> None:

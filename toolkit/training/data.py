@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import InvalidInput, Problem
@@ -31,6 +32,11 @@ class Part:
     rows: int
     examples: int
     unused: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What others may know it by: its id, or the last part of where it lies here."""
+        return self.asked.id or (self.asked.name if self.source.revision else Path(self.asked.path).name)
 
     def to_json(self) -> dict[str, object]:
         """The part as the run record and the data report have it."""
@@ -86,16 +92,16 @@ class TrainingData:
         """What a reader of the record should know of the rows."""
         found = self.duplicates
         if found and found.pairs:
-            row, earlier = found.pairs[0]
+            row, earlier = (place.rpartition("/")[2] for place in found.pairs[0])  # a note goes on the card
             yield (
                 f"{found.exact} rows repeat another, {found.near} more but for case and punctuation; the first is {row}, "
                 f"which says what {earlier} says"
             )
         for part in self.parts:
             if part.unused:
-                yield f"columns of {part.asked.name} that nothing was learnt from: {', '.join(part.unused)}"
+                yield f"columns of {part.label} that nothing was learnt from: {', '.join(part.unused)}"
             if part.rows and part.examples > part.rows:
-                yield f"each row of {part.asked.name} is seen {part.examples / part.rows:.1f} times an epoch, by its weight"
+                yield f"each row of {part.label} is seen {part.examples / part.rows:.1f} times an epoch, by its weight"
 
 
 def load_data(recipe: Recipe, *, offline: bool = False) -> TrainingData:

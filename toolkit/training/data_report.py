@@ -59,11 +59,15 @@ def data_facts(
     return facts
 
 
-def data_notes(data: TrainingData, *encoded: Rows | StreamedRows) -> list[str]:
+def data_notes(
+    data: TrainingData, encoded: Rows | StreamedRows | None = None, held_out: Rows | None = None
+) -> list[str]:
     """What a reader should know of the data, in words, each once."""
     notes = list(data.notes())
-    for rows in encoded:
-        notes += rows.notes
-        if rows.overlength is not None and (note := rows.overlength.note()):
-            notes.append(note)
+    if encoded is not None:
+        notes += encoded.notes
+        notes += [note for counts in (encoded.overlength,) if counts and (note := counts.note())]
+    if held_out is not None:
+        notes += held_out.notes
+        notes += [f"held out: {note}" for counts in (held_out.overlength,) if counts and (note := counts.note())]
     return list(dict.fromkeys(notes))

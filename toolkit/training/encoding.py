@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from toolkit.errors import InvalidInput, Problem, TkError
@@ -12,6 +16,8 @@ from toolkit.training.examples import Example
 from toolkit.training.masks import CannotMask, Rendered, Span, Template
 from toolkit.training.overlength import IGNORED, Overlength, Tokens, shorten
 from toolkit.training.rows import MOST_PROBLEMS, raise_problems
+
+_BEGIN, _END = itemgetter(0), itemgetter(1)  # of a token, in characters
 
 __all__ = ["IGNORED", "Encoded", "encode", "encode_prompts"]
 
@@ -50,6 +56,14 @@ class Encoded:
         return max(map(len, self.input_ids), default=0)
 
     @property
+    def sha256(self) -> str:
+        """Digest of ids and labels: it changes with the template, its date included, and with the tokenizer."""
+        digest = hashlib.sha256()
+        for ids, labels in zip(self.input_ids, self.labels, strict=True):
+            digest.update(array("q", (len(ids), *ids, *labels)).tobytes())
+        return digest.hexdigest()
+
+    @property
     def spoken(self) -> Encoded:
         """The rows whose likelihood is what is wanted: all of them. Of other methods' rows, those of good answers."""
         return self
@@ -81,15 +95,15 @@ def encode(
     counts = Overlength(on_overlength, max_length)
     if not examples:
         return Encoded([], [], overlength=counts)
-    tokens, places, notes = _tokenise(examples, tokenizer, template or Template(tokenizer), train_on)
+    tokens, places, notes = _tokenise(examples, tokenizer, template or Template(tokenizer), train_on, max_length)
     input_ids: list[list[int]] = []
     labels: list[list[int]] = []
     origins: list[int] = []
     nothing: list[Problem] = []
     for index, (row, turns) in enumerate(zip(tokens, places, strict=True)):
-        counted = any(label != IGNORED for label in row[1])
+        counted = max(row[1], default=IGNORED) != IGNORED  # ids are not negative
         kept, counts = shorten(row, turns, counts)
-        if not counted or all(label == IGNORED for _, piece in kept for label in piece):
+        if not counted or all(max(piece) == IGNORED for _, piece in kept):
             cut = f" in its first {max_length} tokens" if counted else ""
             nothing.append(Problem(examples[index].where, f"leaves no token to learn from{cut}"))
         for ids, piece in kept:
@@ -130,9 +144,9 @@ def encode_prompts(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBa
 
 
 def _tokenise(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, template: Template, train_on: str
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, template: Template, train_on: str, longest: int
 ) -> tuple[list[Tokens], list[list[int]], tuple[str, ...]]:
-    """Ids and labels of every example, the token positions after its answers, and notes."""
+    """Ids and labels of every example, the token positions after the answers of those above `longest`, and notes."""
     if not tokenizer.is_fast:
         raise TkError(
             "the base has no fast tokenizer, so tokens cannot be traced to characters", hint="it needs a tokenizer.json"
@@ -150,7 +164,7 @@ def _tokenise(
     input_ids: list[list[int]] = batch["input_ids"]
     offsets: list[Sequence[Span]] = batch["offset_mapping"]
     labels = [_labels(ids, at, row.spans) for ids, at, row in zip(input_ids, offsets, rendered, strict=True)]
-    turns = [_positions(at, row.turns) for at, row in zip(offsets, rendered, strict=True)]
+    turns = [_positions(at, row.turns) if len(at) > longest else [] for at, row in zip(offsets, rendered, strict=True)]
     unended = [index for index, row in enumerate(rendered) if not row.ends]
     if unended and tokenizer.eos_token_id is None:
         raise TkError(
@@ -224,24 +238,16 @@ def _labels(ids: list[int], offsets: Sequence[Span], spans: tuple[Span, ...]) ->
     labels = [IGNORED] * len(ids)
     index = 0
     for begins, ends in spans:
-        while index < len(ids) and offsets[index][1] <= begins:
-            index += 1
-        while index < len(ids) and offsets[index][0] < ends:
-            if offsets[index][1] > begins:
-                labels[index] = ids[index]
-            index += 1
+        index = bisect_right(offsets, begins, lo=index, key=_END)
+        beyond = bisect_left(offsets, ends, lo=index, key=_BEGIN)
+        labels[index:beyond] = ids[index:beyond]
+        index = beyond
     return labels
 
 
 def _positions(offsets: Sequence[Span], places: Sequence[int]) -> list[int]:
-    """The number of tokens that end at or before each place in the text; both run from left to right."""
-    positions = []
-    index = 0
-    for place in places:
-        while index < len(offsets) and offsets[index][1] <= place:
-            index += 1
-        positions.append(index)
-    return positions
+    """The number of tokens that end at or before each place in the text."""
+    return [bisect_right(offsets, place, key=_END) for place in places]
 
 
 def _refuse_long(input_ids: list[list[int]], examples: Sequence[Example], counts: Overlength) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.training.answers import Question, answers_to
 from toolkit.training.batches import PaddedCollator, like_lengths
+from toolkit.training.distributed.team import current
 from toolkit.training.encoding import Encoded
 from toolkit.training.losses import next_token_losses
 from toolkit.training.metrics import Metric, exact_match
+from toolkit.training.row_attention import attending_to_padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -91,14 +93,14 @@ def mean_loss(model: Any, encoded: Encoded, pad: int, report: Callable[[int], No
     """Nats a counted token of `encoded`. The caller has put the model into evaluation mode, without gradients."""
     import torch
 
-    collate = PaddedCollator(pad)
+    collate, team = PaddedCollator(pad), current()
     total = torch.zeros((), dtype=torch.float64)
-    done = 0
-    for batch in like_lengths([len(row) for row in encoded.input_ids], _BATCH_TOKENS):
+    for batch, counts, done in team.dealt(like_lengths([len(row) for row in encoded.input_ids], _BATCH_TOKENS)):
         rows = [{"input_ids": encoded.input_ids[index], "labels": encoded.labels[index]} for index in batch]
         inputs = {name: values.to(model.device) for name, values in collate(rows).items()}
         labels = inputs.pop("labels")
-        total += next_token_losses(model, inputs, labels).double().sum().cpu()
-        done += len(batch)
+        with attending_to_padded(model):
+            losses = next_token_losses(model, inputs, labels).double().sum().cpu()
+        total += losses if counts else 0
         report(done)
-    return float(total / encoded.loss_tokens)
+    return float(team.added(total) / encoded.loss_tokens)

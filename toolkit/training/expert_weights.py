@@ -71,7 +71,8 @@ def _register() -> Any:
 
     class Quantise(Bnb4bitQuantize):  # type: ignore[misc]
         def convert(self, input_dict: dict[str, Any], model: Any = None, **rest: Any) -> dict[str, Any]:
-            config, result = self.hf_quantizer.quantization_config, {}
+            config = self.hf_quantizer.quantization_config
+            result: dict[str, Any] = {}
             for name, value in input_dict.items():
                 value = value[0] if isinstance(value, list) else value
                 value = value.to(config.through) if config.through else value

@@ -88,11 +88,11 @@ def fit(
     if stop.asked and state.global_step < state.max_steps:
         text = f"stopped after step {state.global_step} of {state.max_steps}; a checkpoint is kept"
         raise Stopped(text, where=str(run), hint="run the same command again to go on from there")
-    losses = curve.losses()
+    losses, counts = curve.losses(), curve.tokens()
     return Trained(
         steps=state.global_step,
         epochs=round(float(state.epoch or 0.0), 4),
-        tokens=round(tokens * float(state.epoch or 0.0)),
+        tokens=counts if team.size == 1 and counts is not None else round(tokens * float(state.epoch or 0.0)),
         mean_loss=sum(losses) / len(losses) if losses else float(result.training_loss),
         first_loss=losses[0],
         last_loss=losses[-1],

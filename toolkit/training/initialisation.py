@@ -152,8 +152,8 @@ class _Weights:
     def __init__(self, folder: Path) -> None:
         from safetensors import safe_open
 
-        self._files = [safe_open(path, framework="pt") for path in sorted(folder.glob("*.safetensors"))]
-        self._of = {name: file for file in self._files for name in file.keys()}  # noqa: SIM118  # not a mapping
+        files: list[Any] = [safe_open(path, framework="pt") for path in sorted(folder.glob("*.safetensors"))]
+        self._of = {name: file for file in files for name in file.keys()}  # noqa: SIM118  # not a mapping
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._of:

@@ -9,6 +9,7 @@ with the head.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from toolkit.training.row_attention import lengths_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from toolkit.training.settings import Settings
 
 TILE_VALUES = 2**26  # logits held at a time: 256 MiB in float32
 
@@ -42,6 +45,18 @@ def next_token_losses(model: Any, inputs: Mapping[str, Tensor], labels: Tensor) 
         return cross_entropy(logits[counted].float(), targets[counted], reduction="none")
     hidden = causal.base_model(**inputs, **rows, use_cache=False).last_hidden_state[:, :-1]
     return _tiled_loss().apply(hidden[counted], *head_of(causal), targets[counted])
+
+
+def mixed_precision(settings: Settings, device_type: str | None = None) -> AbstractContextManager[Any]:
+    """Autocast of a run in 16 bits, which accelerate wraps around the model's own forward pass, where our loss does not
+    go. `device_type` is that of the tensors where it is not the run's."""
+    import torch
+
+    if settings.dtype == "float32":
+        return nullcontext()
+    dtype = getattr(torch, settings.dtype)
+    context: AbstractContextManager[Any] = torch.autocast(device_type or settings.device_type, dtype=dtype)
+    return context
 
 
 def head_of(causal: Any) -> tuple[Tensor, Tensor | None, list[int]]:

@@ -78,9 +78,8 @@ def probe(recipe: Recipe, plan: Plan, snapshot: Snapshot) -> Measured:
         )
         base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
         new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
-        rows = _random_rows(
-            recipe.train.batch_size * _STEPS, settings.max_length, model.config.get_text_config().vocab_size
-        )
+        batch_size = settings.micro_batch_size * settings.accumulation
+        rows = _random_rows(batch_size * _STEPS, settings.max_length, model.config.get_text_config().vocab_size)
         data = Encoded(rows, [list(row) for row in rows])
         # How an adapter begins changes no size, and random rows would give EVA nothing to find.
         adapted = adapters.add_adapter(model, replace(settings, init="default"), tokenizer)
@@ -97,7 +96,7 @@ def probe(recipe: Recipe, plan: Plan, snapshot: Snapshot) -> Measured:
         seconds = ends[-1] - ends[-2]
         # A CPU has no count of what its allocator hands out; the profiler has, and would spoil the time.
         taken = peak.bytes() if settings.device_type == "cuda" else _allocated(adapted, steps)
-    return Measured(taken, plan.memory.peak_bytes, seconds, recipe.train.batch_size * settings.max_length / seconds)
+    return Measured(taken, plan.memory.peak_bytes, seconds, batch_size * settings.max_length / seconds)
 
 
 def _allocated(model: Any, run: Callable[[], None]) -> int:

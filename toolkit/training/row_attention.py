@@ -8,7 +8,7 @@ one's own by name, and makes no mask for a name that it has none for (`masking_u
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,16 +29,34 @@ def attending_within_rows(model: Any) -> Iterator[None]:
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    with _attending(model, NAME):
+        yield
+
+
+@contextmanager
+def attending_to_padded(model: Any) -> Iterator[None]:
+    """While entered, `model` takes padded rows with a mask, also in the middle of training on rows end to end."""
+    within_rows = _causal(model).config.get_text_config()._attn_implementation == NAME
+    with _attending(model, "sdpa") if within_rows else nullcontext():
+        yield
+
+
+@contextmanager
+def _attending(model: Any, name: str) -> Iterator[None]:
+    causal = _causal(model)
     configs = {id(config): config for config in (causal.config, causal.config.get_text_config())}.values()
     before = [config._attn_implementation for config in configs]
     for config in configs:
-        config._attn_implementation = NAME
+        config._attn_implementation = name
     try:
         yield
     finally:
-        for config, name in zip(configs, before, strict=True):
-            config._attn_implementation = name
+        for config, usual in zip(configs, before, strict=True):
+            config._attn_implementation = usual
+
+
+def _causal(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def lengths_of(causal: Any, position_ids: Tensor | None) -> dict[str, list[int]]:

@@ -93,6 +93,7 @@ def finetune(
         base_files = snapshot.files()
         start = start_of(settings, base_files) if settings.start else None
         identity = run_folder.identity(recipe, plan, base_files, data.source.sha256)
+        identity["rendering of its rows"] = rows.at_hand.spoken.sha256  # another tokenizer, or the date in a template
         identity |= {"start": start.sha256} if start else {}
         team.agree({**identity, "versions": sha256_json(environment.versions())})
         team.from_first(lambda: run_folder.clear(run, overwrite=overwrite))

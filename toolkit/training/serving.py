@@ -59,6 +59,10 @@ def stop_facts(tokenizer: PreTrainedTokenizerBase, template: Template, base: Pat
         notes.append(
             f"padding is the token that ends an answer ({end!r}); it is learnt all the same, as labels say what counts"
         )
+    if "strftime_now" in str(tokenizer.chat_template):
+        notes.append(
+            "the chat template writes the date of the day into every row; a run on another day trains on another"
+        )
     return {"end": end, "id": end_id, "base_stops": own, "pad": tokenizer.pad_token, "notes": notes}
 
 

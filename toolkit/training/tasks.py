@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InvalidInput, Problem, TkError
 from toolkit.files.digests import sha256_file
+from toolkit.files.schema import did_you_mean
 from toolkit.planning.recipe import Recipe
 
 _BATCH = 8  # rows in one forward pass
@@ -31,12 +33,29 @@ class Task:
 
 
 def tasks_of(recipe: Recipe) -> tuple[Task, ...]:
-    """The tasks of a recipe. Raises InvalidInput for a harness that is not installed and for files that are none."""
+    """The tasks of a recipe. Raises InvalidInput for a harness that is not installed, for files that are none, and for
+    names that the harness does not know."""
     asked = recipe.evaluate.tasks
     if asked and find_spec("lm_eval") is None:
         problem = Problem("recipe.evaluate.tasks", "lm-evaluation-harness is not installed", recipe.path)
         raise InvalidInput([problem], hint="pip install 'tk-toolkit[eval]', or leave evaluate.tasks out")
-    return tuple(_task(name, recipe) for name in asked)
+    tasks = tuple(_task(name, recipe) for name in asked)
+    known = _manager(tasks).all_tasks if tasks else ()
+    unknown = [task.name for task in tasks if task.name not in known]
+    if unknown:
+        key = "recipe.evaluate.tasks"
+        text = "is no task of lm-evaluation-harness"
+        problems = [Problem(key, f"{name!r} {text}{did_you_mean(name, known)}", recipe.path) for name in unknown]
+        raise InvalidInput(problems, hint="`lm-eval ls tasks` lists them; one of your own is named by its YAML file")
+    return tasks
+
+
+def _manager(tasks: Sequence[Task]) -> Any:
+    """The harness's table of tasks: the user's folders, and its own only where a task is named, since it has thousands."""
+    from lm_eval.tasks import TaskManager
+
+    folders = sorted({str(task.file.resolve().parent) for task in tasks if task.file})
+    return TaskManager(include_path=folders or None, include_defaults=any(task.file is None for task in tasks))
 
 
 def _task(name: str, recipe: Recipe) -> Task:
@@ -55,35 +74,30 @@ def _task(name: str, recipe: Recipe) -> Task:
 
 
 def task_scores(model: Any, tokenizer: Any, tasks: Sequence[Task], limit: int | None) -> dict[str, float]:
-    """Scores by name, such as `arc_easy.acc`, of the model as it stands. The random state is left as it was.
+    """Scores by name, such as `arc_easy/acc`, of the model as it stands. The random state is left as it was.
 
     Raises TkError when the harness does not know a task or cannot have its data.
     """
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
-    from lm_eval.utils import load_yaml_config
 
     was_training = model.training
-    asked = [load_yaml_config(str(task.file)) if task.file else task.name for task in tasks]
     try:
-        with _random_state():
+        with _random_state(), redirect_stderr(StringIO()):  # bars that cannot be turned off
             found = simple_evaluate(
                 model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=_BATCH),
-                tasks=asked,
-                task_manager=TaskManager(include_defaults=any(task.file is None for task in tasks)),
+                tasks=[task.name for task in tasks],
+                task_manager=_manager(tasks),
                 limit=limit,
                 bootstrap_iters=0,
                 log_samples=False,
             )
-    except TkError:
-        raise
     except Exception as error:
         names = ", ".join(task.name for task in tasks)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TkError(
             f"lm-evaluation-harness could not run {names}: {reason}",
-            hint="`lm-eval ls tasks` lists what it knows; offline, a task needs its data in the cache or a local file",
+            hint="offline, a task needs its data in the cache of Hugging Face, or in a local file",
         ) from error
     finally:
         model.train(was_training)
@@ -96,7 +110,7 @@ def _scores(results: dict[str, dict[str, Any]]) -> dict[str, float]:
         for name, value in values.items():
             metric, _, filtered = name.partition(",")
             if isinstance(value, int | float) and "," in name and not metric.endswith("_stderr"):
-                scores[f"{task}.{metric}" + (f".{filtered}" if filtered != "none" else "")] = float(value)
+                scores[f"{task}/{metric}" + (f"/{filtered}" if filtered != "none" else "")] = float(value)
     return scores
 
 

@@ -170,7 +170,9 @@ def test_values_have_one_form_however_they_are_written():
 def test_reading_fields_takes_a_time_that_grows_with_the_text():
     import time
 
+    notices = "Copyright 2024 Acme Ltd\n\nAcme grants you. " * 900
     hostile = (
+        notices,
         "A " * 4000,
         "Acme Ltd, " * 2000,
         '"Acme Beta" or ' * 1500,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -21,7 +26,7 @@ def make_order(papers: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
     from toolkit.training.data import load_data
     from toolkit.training.distributed.order import Order
 
-    def make(sharding: str, adapter: str = "lora", output: str = "run", family: str = "qwen2", **train: Any) -> Any:
+    def make(sharding: str, adapter: str = "lora", output: str = "run", family: str = "qwen2", **train: Any) -> Order:
         _, recipe, _, snapshot, verdict = papers(family, adapter, output, **train)
         recipe = replace(recipe, train=replace(recipe.train, sharding=sharding))
         plan = make_plan(recipe, read_shape(snapshot.config), shared_cpu(named("cpu"), 2), gpus=2)
@@ -33,23 +38,21 @@ def make_order(papers: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
 
 @pytest.fixture
 def run_orders(tmp_path: Path) -> Callable[..., None]:
-    """Run orders one after the other in the same two processes."""
-    import os
-    import subprocess
-    import sys
+    """Run orders one after the other in the same two processes; those in `stopped` are stopped once and gone on with."""
+    from toolkit.training.distributed.team import STOP
 
-    root = Path(__file__).resolve().parents[3]
-
-    def run(*orders: Any) -> None:
+    def run(*orders: Any, stopped: Collection[Any] = ()) -> None:
         folders = []
         for number, order in enumerate(orders):
             folder = tmp_path / f"order-{number}"
             folder.mkdir()
             order.write(folder)
+            if any(order is one for one in stopped):
+                (folder / STOP).touch()
             folders.append(str(folder))
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
         script = str(Path(__file__).parent / "several.py")
-        env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [*torchrun, script, *folders], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300
         )

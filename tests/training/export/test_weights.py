@@ -43,13 +43,21 @@ def test_a_faithful_merge_is_the_model_that_was_trained(family: str, trained_run
     faithful = exported(run, base, tmp_path / "faithful", faithful=True)["comparison"]
     assert plain["rows"]["count"] == faithful["rows"]["count"] == 12
     assert plain["rows"]["which"].startswith("held-out")
-    assert faithful["kl"]["mean"] < 2e-5 < plain["kl"]["mean"] < 0.1
+    assert faithful["kl"]["mean"] < 2e-5
+    assert plain["kl"]["mean"] < 0.1
+    if family != "qwen3":  # 8 bits round so little that both are the model
+        assert plain["kl"]["mean"] > 2e-5
     assert faithful["loss"]["exported"] == pytest.approx(faithful["loss"]["trained"], abs=1e-3)
     recorded = json.loads((run / "run.json").read_text())["evaluation"]["after"]["loss"]
     assert faithful["loss"]["trained"] == pytest.approx(recorded, abs=1e-4)
     assert json.loads((tmp_path / "faithful" / "export.json").read_text())["method"]["merge"] == "dequantised"
     # Names of experts too are those of the base, one matrix each: what others load.
     assert layout(tmp_path / "plain") == layout(tmp_path / "faithful") == layout(base)
+    configs = [
+        json.loads((folder / "config.json").read_text())
+        for folder in (base, *map(tmp_path.joinpath, ["plain", "faithful"]))
+    ]
+    assert configs[0] == configs[1] == configs[2]
 
 
 def test_transformers_alone_loads_it_and_answers_as_the_chat_does(trained_runs: Runs, tmp_path: Path) -> None:
@@ -189,6 +197,29 @@ def test_a_prohibited_run_has_no_derivative(own_run: Runs, tmp_path: Path) -> No
     (run / "run.json").write_text(json.dumps(record))
     with pytest.raises(Refused, match="prohibited"):
         exported(run, base, tmp_path / "merged")
+
+
+def test_a_base_that_comes_in_4_bits_has_nothing_else_to_merge_into(own_run: Runs, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from toolkit.files.digests import digest_folder
+    from toolkit.training.base import four_bit
+
+    run, base = own_run("qwen2")
+    stored = shutil.copytree(base, tmp_path / "stored")
+    AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.float32, quantization_config=four_bit("float32")
+    ).save_pretrained(stored)
+    record = json.loads((run / "run.json").read_text())
+    record["base"]["files"] = {name: digest.to_json() for name, digest in digest_folder(stored).items()}
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(TkError, match="no 16-bit weights to merge into"):
+        exported(run, stored, tmp_path / "merged")
+    paper = exported(run, stored, tmp_path / "merged", faithful=True)
+    assert paper["comparison"]["kl"]["mean"] < 1e-4
+    assert {entry[0] for entry in layout(tmp_path / "merged").items()} == set(layout(base))
+    assert "quantization_config" not in json.loads((tmp_path / "merged" / "config.json").read_text())
 
 
 def test_too_small_a_disk_or_memory_is_known_at_once(

@@ -37,6 +37,42 @@ def chosen(**changes: Any) -> Any:
     return settings_for(**(step | {"dtype": "float32", "device_kind": "cpu"} | changes))  # type: ignore[arg-type]
 
 
+MIXTURE: dict[str, Any] = FIELDS | {
+    "model_type": "qwen3_moe",
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 64,
+    "head_dim": 32,
+    "tie_word_embeddings": False,
+}
+
+
+def test_the_experts_of_a_random_base_are_quantised_as_training_does() -> None:
+    from toolkit.training.experts import FUSED, experts_forward, is_fused, is_quantised, shape_of
+
+    model = random_base(MIXTURE, chosen(adapter="qlora", targets=("q_proj",)))
+    fused = [module for module in model.modules() if is_fused(module)]
+    assert len(fused) == 3
+    for experts in fused:
+        assert not hasattr(experts, "quant_state")
+        for name in FUSED:
+            weight = getattr(experts, name)
+            assert is_quantised(weight)
+            assert weight.quant_state.dtype == torch.float32
+    assert shape_of(fused[0].gate_up_proj) == (4, 128, 128)
+    hidden, chosen_ones = torch.ones(3, 128), torch.tensor([[0, 1], [1, 2], [3, 0]])
+    assert torch.isfinite(experts_forward(fused[0], hidden, chosen_ones, torch.full((3, 2), 0.5))).all()
+    with torch.no_grad():
+        assert torch.isfinite(model(input_ids=torch.ones((1, 8), dtype=torch.int64)).logits).all()
+
+
+def test_a_random_base_in_int8_weighs_what_a_trace_says() -> None:
+    settings = chosen(adapter="lora-8bit")
+    model = random_base(FIELDS, settings)
+    stored = {tensor.untyped_storage().data_ptr(): tensor.nbytes for tensor in (*model.parameters(), *model.buffers())}
+    assert sum(stored.values()) == pytest.approx(trace(FIELDS, settings).parts["base_weights"], abs=4096)
+
+
 @pytest.mark.parametrize("adapter", ["lora", "qlora"])
 def test_a_random_base_weighs_what_a_trace_says_and_runs(adapter: str) -> None:
     settings = chosen(adapter=adapter)

@@ -67,7 +67,7 @@ def judge_table(
     of each stage. Raises TkError as `read_table` does."""
     pl = columnar_engine("a table of hub metadata")
     say(f"reading {path}")
-    frame = read_table(path)
+    frame = read_table(path, library)
     say(f"following the bases of {frame.height:,} models")
     waived = frozenset(work for waiver in (manner.policy.waivers if manner.policy else ()) for work in waiver.works)
     graph = graph_of(frame, library, waived)

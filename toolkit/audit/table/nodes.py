@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Whether a node is a row, or why it is a work although it is none.
 ROW, CATALOGUED, PATTERN, NAMED, MISSING = "row", "catalogue", "pattern", "name", "missing"
 # `waived` is the work's own id where a waiver of the policy names it: such a work is like no other.
-SIGNATURE = ("kind", "declared", "name", "catalogue", "families", "pipeline", "adapter", "by_name", "waived")
+SIGNATURE = ("kind", "declared", "name", "catalogue", "families", "pipeline", "adapter", "by_name", "waived", "texts")
 
 
 class Graph(NamedTuple):
@@ -158,7 +158,7 @@ def _outside(pl: Any, names: pl.Series, lookup: Lookup, height: int) -> tuple[pl
             .when(pl.col("by_name").is_not_null()).then(pl.lit(NAMED)).otherwise(pl.lit(MISSING)).alias("kind"),
             pl.lit("").alias("declared"), pl.lit(None, pl.String).alias("name"), pl.col("catalogue").fill_null(""),
             lookup.families(names), pl.lit(None, pl.String).alias("pipeline"), pl.lit(False).alias("adapter"),
-            pl.col("by_name").is_not_null(), lookup.waived(),
+            pl.col("by_name").is_not_null(), lookup.waived(), pl.lit("").alias("texts"),
         )
     )  # fmt: skip
     further = _names(pl, pl.concat([catalogued.select("at", "bases"), shown.select("at", "bases")]))

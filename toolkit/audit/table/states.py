@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from toolkit.audit.outcome import noted
 from toolkit.audit.table.columns import SEPARATOR
 from toolkit.audit.table.nodes import CATALOGUED, MISSING, NAMED, PATTERN, ROW
+from toolkit.audit.table.prose import license_texts
 from toolkit.licensing.library import Library
 from toolkit.licensing.lineage import Conclusion, Work, conclude
 from toolkit.models.lineage import named_after
@@ -117,6 +118,7 @@ class States:
             where=TABLE,
             bases=bases,
             findings=(shown[1],) if shown else (),
+            texts=license_texts(str(node["texts"])),
             modalities=tuple(dict.fromkeys(modes)) or None,
         )
 

@@ -11,16 +11,20 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from toolkit.licensing.recognition.outline import Outline, outline
 from toolkit.licensing.recognition.reading import Reading
 from toolkit.licensing.recognition.values import PLACES, dates, holder, places, stated_versions, thresholds
 
-_WORD = r"[A-Z0-9][\w&'-]*+(?:\.[\w&'-]++)*+\.?"
+_WORD = r"[A-Z0-9][\w&'-]*+(?:\.[\w&'-]++)*+(?:(?:(?<=\bInc)|(?<=\bLtd)|(?<=\bCo)|(?<=\bCorp)|(?<=L\.L\.C))\.)?"
 _NAME = (
     rf"(?-i:{_WORD}(?:(?:,(?=\s(?:Inc|Ltd|LLC|L\.L\.C|Co|Corp|GmbH)\b))?\s{{1,12}}(?:(?:of|for|and)\s)?{_WORD}){{0,6}})"
 )
+_LONGEST_NOTICE = 160  # characters
+_NOTICE = re.compile(r"copyright|\(c\)", re.I)
+_MOST_NAMES = 12  # of each kind; a text that has more is no licence
 _PARTIES_STAND_WITHIN = 2000  # characters of an agreement, that name who makes it
 _Q, _UNQ = "[“\"‘']", "[”\"’']"
 _SELF = rf"{_Q}(?:we|us|our|licensor|company)\b"
@@ -29,10 +33,13 @@ _PARTY = (
     re.compile(rf"{_Q}(?P<short>{_NAME}),?{_UNQ},?\s*(?:or\s+)?{_SELF}", re.I),
     re.compile(rf"{_Q}(?:we|licensor){_UNQ}\s*(?:\(or\s+[^)]{{1,20}}\)\s*)?(?:shall\s+)?means?\s+(?:the\s+)?(?P<name>{_NAME})", re.I),
     re.compile(rf"{_UNQ}\s+(?:or\s+{_Q}we{_UNQ}\s+)(?:shall\s+)?means?\s+(?P<name>{_NAME})", re.I),
+    re.compile(
+        rf"{_Q}(?P<short>[A-Z]\w{{1,25}}){_UNQ}\s+(?:shall\s+)?means?\s+(?:the\s+)?"
+        rf"(?P<name>{_NAME})(?=[^.;,]{{0,30}}(?:Inc\b|Ltd\b|L\.L\.C|LLC|GmbH|Corporation))", re.I),
     re.compile(rf"\bagreement\s+with\s+(?P<name>{_NAME})", re.I),
 )  # fmt: skip
 _DOER = re.compile(
-    rf"(?:^|[\s“\"(])(?P<name>{_NAME})(?:'s)?\s+(?:hereby\s+)?(?:grants?|reserves|claims\s+no|makes\s+no|promises|lets\s+you|may\s+(?:update|terminate|grant|restrict)|corporate\s+family|affiliates\b)"
+    rf"(?:^|[\s“\"(])(?P<name>{_NAME})(?:'s)?\s+(?:hereby\s+|may\s+|will\s+)?(?:grants?|reserves|claims\s+no|makes\s+no|promises|lets\s+you|assigns|updates?|terminates?|restricts?|changes?|is\s+committed|and\s+its\s+affiliates|corporate\s+family|affiliates)\b"
 )
 _MEANT = re.compile(
     rf"{_Q}(?P<name>{_NAME}){_UNQ}(?:\s+or\s+{_Q}(?P<other>{_NAME}){_UNQ})?,?\s+(?:shall\s+)?(?:means?|refers?\s+to)\s+(?:[^\s.;]+\s+){{0,7}}?(?-i:models?|weights|parameters)\b(?!\s+cards)",
@@ -67,9 +74,10 @@ _COMMON_TEXT = """a an the this that these those my our your its any each all su
     original permitted purpose mark marks company confidential information adapter adapters dataset datasets api apis
     llm llms ml ai open responsible modified non exclusive permission
     contribution distribute share conditions text results waiver taxes solutions components commercial purposes
-    computational explanatory reproduction large language"""
+    computational explanatory reproduction large language provider providers recipient recipients rightsholder downstream affirmer universal cc0"""
 _COMMON = frozenset(_COMMON_TEXT.split())
 _NEXT_VERSION = re.compile(r"[\s_-]v?(?P<version>\d+(?:\.\d+){0,2})(?![\w%]|\.\d)")
+_CODED = re.compile(r"[A-Za-z][\w.-]*\d")  # a name such as M2.5 or Q2-7B is a product's
 _LAW = frozenset({"license", "licence", "agreement", "terms", "policy", "community", "legal"})
 
 
@@ -94,8 +102,8 @@ def extract(reading: Reading, found: Outline | None = None, *, parens: bool = Fa
     spans: list[tuple[str, str, int, int]] = []
     text = reading.text
     holders = tuple(dict.fromkeys(name for line in reading.copyrights if (name := holder(line))))
-    products = list(_products(reading, found))
-    licensors = list(_licensors(reading, holders, products))
+    products = list(islice(_products(reading, found), _MOST_NAMES))
+    licensors = list(islice(_licensors(reading, holders, products), _MOST_NAMES))
     products = [name for name in products if name.casefold() not in {one.casefold() for one in licensors}]
     spans += _mentions("licensor", licensors, text)
     spans += _mentions("product", products, text)
@@ -104,17 +112,20 @@ def extract(reading: Reading, found: Outline | None = None, *, parens: bool = Fa
     spans += [("threshold", value, start, end) for value, start, end in thresholds(text)]
     for start, end in (match.span("places") for match in PLACES.finditer(text)):
         spans += [("territory", value, start + low, start + high) for value, low, high in places(text[start:end])]
-    fields = [one for span in _disjoint(spans) if (one := _placed(*span, reading, found))]
+    ends = [piece.last for piece in found.sentences]
+    fields = [one for span in _disjoint(spans) if (one := _placed(*span, reading, found, ends))]
     named = any(field.kind in ("licensor", "product") for field in fields)
     kept = [Field("licensor", name, "title", -1, -1, -1, -1, -1) for name in holders if named]
     return (*kept, *fields)
 
 
-def _placed(kind: str, value: str, start: int, end: int, reading: Reading, found: Outline) -> Field | None:
+def _placed(
+    kind: str, value: str, start: int, end: int, reading: Reading, found: Outline, ends: list[int]
+) -> Field | None:
     first, last = bisect_left(reading.starts, start), bisect_left(reading.starts, end)
     if kind in ("licensor", "product", "territory") and first == last:
         return None  # within a copyright line
-    number = bisect_right([piece.last for piece in found.sentences], max(0, first - 1 if first == last else first))
+    number = bisect_right(ends, max(0, first - 1 if first == last else first))
     number = min(number, len(found.sentences) - 1)
     return Field(kind, value, found.sentences[number].clause, number, first, last, start, end) if number >= 0 else None
 
@@ -167,19 +178,18 @@ def _licensors(reading: Reading, holders: tuple[str, ...], products: list[str]) 
     for match in _DOER.finditer(text):
         if name := proper_name(match["name"]):
             seen[name] += 1
-    for name in holders:
-        if any(True for _ in _mentions("licensor", [name], "\n".join(_outside_copyrights(reading)))):
-            stated.setdefault(name)
-    taken = {name.casefold() for name in stated}
+    terms = _without_notices(text) if holders else ""
+    stated |= dict.fromkeys(name for name in holders[:_MOST_NAMES] if any(_mentions("licensor", [name], terms)))
+    told = {product.casefold() for product in products}
     for name, count in seen.most_common(1):
-        if count > 1 and name.casefold() not in {product.casefold() for product in products}:
+        if (count > 1 or text.count(name) > 3) and without_version(name).casefold() not in told:
             stated.setdefault(name)
-            taken.add(name.casefold())
     yield from (name for name in stated if not _is_law(name) and len(name) < 80)
 
 
-def _outside_copyrights(reading: Reading) -> list[str]:
-    return [line for line in reading.text.split("\n") if not any(one in line for one in reading.copyrights)]
+def _without_notices(text: str) -> str:
+    """The text without the short lines that speak of copyright: what is left are the terms."""
+    return "\n".join(line for line in text.split("\n") if len(line) > _LONGEST_NOTICE or not _NOTICE.search(line))
 
 
 def _is_law(name: str) -> bool:
@@ -205,11 +215,11 @@ def _products(reading: Reading, found: Outline) -> Iterator[str]:
     head = [line for line in text.split("\n")[:30] if line.strip()][:4]
     titles += [dated["name"] for line in head if (dated := _RELEASE_DATE.search(line))] + head[:1]
     titles += [match["name"] for match in _USE_OF.finditer(text)]
-    for title in titles:
+    for title in islice(dict.fromkeys(titles), _MOST_NAMES):
         if len(title) > 110:
             continue
-        name = without_version(proper_name(_TITLE_END.sub("", f"{title} ")))
-        if name and len(name.split()) <= 5 and not _is_law(name) and _used(name, text):
+        name = proper_name(without_version(proper_name(_TITLE_END.sub("", f"{title} "))))
+        if name and len(name.split()) <= 5 and not _is_law(name) and (_CODED.search(name) or _used(name, text)):
             stated.setdefault(name)
     yield from dict.fromkeys(name for name in stated if len(name) > 1 and len(name) <= 40 and not _is_law(name))
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +26,8 @@ from toolkit.training.progress import Progress
 from toolkit.training.stopping import Stopped
 
 _POLL_SECONDS = 0.1
+_MEETING_SECONDS = 900  # a scheduler may start its nodes minutes apart; torchrun waits one minute by itself
+_SIOCGIFADDR = 0x8915  # Linux: the address of an interface
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # schedulers warn of a limit with SIGUSR1
 
 
@@ -69,7 +75,7 @@ def command(nodes: Nodes, processes: int, max_restarts: int, folder: Path) -> li
             "--rdzv-backend=c10d",
             f"--rdzv-endpoint={nodes.endpoint}",
             f"--rdzv-id={nodes.identifier}",
-            f"--rdzv-conf=is_host={int(nodes.rank == 0)}",
+            f"--rdzv-conf=is_host={int(nodes.rank == 0)},timeout={_MEETING_SECONDS},join_timeout={_MEETING_SECONDS}",
             f"--local-addr={nodes.address or own_address(str(nodes.endpoint))}",
         ]
     return [
@@ -82,20 +88,24 @@ def command(nodes: Nodes, processes: int, max_restarts: int, folder: Path) -> li
     ]
 
 
-def own_address(endpoint: str) -> str:
-    """The address of this machine on the way to `endpoint` (host:port); nothing is sent to find out."""
-    import socket
+def own_address(endpoint: str, patience_seconds: float = 60) -> str:
+    """The address of this machine on the way to `endpoint` (host:port); nothing is sent to find out.
 
+    A cluster may publish a name a little later than it starts the machine. Raises TkError where there is no way.
+    """
     host, _, port = endpoint.rpartition(":")
-    try:
-        family, kind, _, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as way:
-            way.connect(target)
-            return str(way.getsockname()[0])
-    except OSError as error:
-        raise TkError(
-            f"no way from here to {endpoint}: {error.strerror or error}", hint="see --rdzv-endpoint"
-        ) from error
+    until = time.monotonic() + patience_seconds
+    while True:
+        try:
+            family, kind, _, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+            with socket.socket(family, kind) as way:
+                way.connect(target)
+                return str(way.getsockname()[0])
+        except OSError as error:
+            if time.monotonic() > until:
+                text = f"no way from here to {endpoint}: {error.strerror or error}"
+                raise TkError(text, hint="see --rdzv-endpoint") from error
+        time.sleep(1)
 
 
 def launch(order: Order, nodes: Nodes, *, max_restarts: int, progress: Progress) -> Path:
@@ -110,7 +120,7 @@ def launch(order: Order, nodes: Nodes, *, max_restarts: int, progress: Progress)
         with (folder / "torchrun.log").open("wb") as log:
             torchrun = subprocess.Popen(
                 command(nodes, processes, max_restarts, folder),
-                env=_environment(order, processes),
+                env=_environment(order, nodes, processes),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -163,16 +173,30 @@ def _signals(*answers: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _environment(order: Order, processes: int) -> dict[str, str]:
+def _environment(order: Order, nodes: Nodes, processes: int) -> dict[str, str]:
     """The workers' environment: their own toolkit, all planned devices in sight, a share of the threads each."""
     root = str(Path(__file__).resolve().parents[3])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     values = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
     values.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     values["TORCHELASTIC_ERROR_FILE"] = os.devnull
+    if nodes.count > 1 and (interface := _interface_of(nodes.address or own_address(str(nodes.endpoint)))):
+        # Left to itself gloo takes the interface that the machine's own name stands for, which is often loopback.
+        values.setdefault("GLOO_SOCKET_IFNAME", interface)
     if order.plan.device.kind in ("cuda", "rocm"):
         values.setdefault("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(processes))))
     return values
+
+
+def _interface_of(address: str) -> str | None:
+    """The network interface that has an IPv4 address; None where Linux does not tell."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            with contextlib.suppress(OSError):
+                if socket.inet_ntoa(fcntl.ioctl(asked.fileno(), _SIOCGIFADDR, request)[20:24]) == address:
+                    return name
+    return None
 
 
 def _raise_failure(folder: Path, code: int) -> None:
@@ -180,11 +204,13 @@ def _raise_failure(folder: Path, code: int) -> None:
     stopped = [failure for failure in found if failure["kind"] == "stopped"]
     if code == 0 and not stopped:
         return
+    said = (folder / "torchrun.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    again = "a node or process was lost; the same command goes on from the last checkpoint"
+    if any("(SIGKILL)" in line for line in said) and not any(failure["kind"] == "known" for failure in found):
+        raise TkError("a process was killed from outside, as a system out of main memory does", hint=again)
     if not found:
-        lines = (folder / "torchrun.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else f"exit code {code}")
-        hint = "a node or process was lost; the same command goes on from the last checkpoint"
-        raise TkError(f"torchrun ended without a word from the workers: {said.strip()}", hint=hint)
+        last = next((line for line in reversed(said) if "Error" in line), said[-1] if said else f"exit code {code}")
+        raise TkError(f"torchrun ended without a word from the workers: {last.strip()}", hint=again)
     first = stopped[0] if stopped else found[0]
     if first["kind"] == "unknown" and os.environ.get("TK_DEBUG", "") not in ("", "0"):
         raise RuntimeError(first["trace"])

@@ -96,6 +96,8 @@ def _shard(model: PeftModel, device_type: str) -> None:
 
     mesh = init_device_mesh(device_type, (dist.get_world_size(),))
     decoder, head = decoder_of(model), model.get_base_model().get_output_embeddings()
+    # Processes write answers of different lengths; transformers lets those that are done go on until all are.
+    model.get_base_model()._is_fsdp_managed_module = True
     for layer in decoder.layers:
         _move_scales(layer, device_type)
         fully_shard(layer, mesh=mesh)

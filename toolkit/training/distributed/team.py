@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.errors import TkError
 from toolkit.training.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -82,13 +85,44 @@ class Team:
                     hint="give every node the same recipe, base, data and versions",
                 )
 
+    def dealt(self, batches: Iterable[list[int]]) -> Iterator[tuple[list[int], bool, int]]:
+        """This process's share of `batches`, whether each counts, and how many items all have done after it.
+
+        Every process gets equally many, for FSDP2 makes each take part in every pass; one that does not count is a
+        batch that another process has.
+        """
+        listed, done = list(batches), 0
+        for first in range(0, len(listed), self.size):
+            turn = listed[first : first + self.size]
+            done += sum(map(len, turn))
+            counts = self.rank < len(turn)
+            yield turn[self.rank] if counts else turn[-1], counts, done
+
+    def added(self, value: Tensor) -> Tensor:
+        """The sum of what every process brings, a tensor on the CPU."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(value)
+        return value
+
+    def merged(self, found: dict[int, str]) -> dict[int, str]:
+        """What every process found, together."""
+        if self.size == 1:
+            return found
+        import torch.distributed as dist
+
+        parts: list[Any] = [None] * self.size
+        dist.all_gather_object(parts, found)
+        return {number: text for part in parts for number, text in part.items()}
+
     def largest(self, value: int) -> int:
         """The largest of what the processes bring, such as their peak memory."""
         if self.size == 1:
             return value
         import torch.distributed as dist
 
-        values: list[Any] = [None] * self.size
+        values = [0] * self.size
         dist.all_gather_object(values, value)
         return max(values)
 

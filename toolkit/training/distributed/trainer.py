@@ -49,17 +49,17 @@ def _member() -> Any:
 
         def get_train_dataloader(self: Any) -> Any:
             """The loader of one process, its batches dealt out by `Shares` instead of accelerate."""
-            loader = super().get_train_dataloader()
+            loader = super().get_train_dataloader()  # type: ignore[misc]
             shares = Shares(loader.batch_sampler.batch_sampler, self.team.rank, self.team.size)
             own = DataLoader(
-                WithBlank(loader.dataset),  # type: ignore[arg-type]
+                WithBlank(loader.dataset),
                 batch_sampler=shares,
                 collate_fn=loader.collate_fn,
                 num_workers=loader.num_workers,
                 pin_memory=loader.pin_memory,
                 worker_init_fn=loader.worker_init_fn,
             )
-            own.set_epoch = shares.set_epoch  # type: ignore[attr-defined]
+            own.set_epoch = shares.set_epoch
             return own
 
         def training_step(self: Any, *args: Any, **options: Any) -> Any:

@@ -99,8 +99,8 @@ def recipe_rows(record: Mapping[str, Any], tokenizer: Any, data: Path | None, *,
     examples = rows.held_out or rows.train
     if not examples and rows.stream is not None:
         examples = tuple(islice(rows.stream.examples(), STREAMED))
-    options = {"on_overlength": recipe.data.on_overlength, "train_on": recipe.data.train_on}
-    return encode(examples, tokenizer, recipe.train.max_length, **options), which
+    cut, counted = recipe.data.on_overlength, recipe.data.train_on
+    return encode(examples, tokenizer, recipe.train.max_length, on_overlength=cut, train_on=counted), which
 
 
 def spool(model: Any, rows: Rows, path: Path, report: Report) -> float:

@@ -32,6 +32,8 @@ def merged_model(
     With `bits` the base is quantised as for training and dequantised before the adapter is merged; `device` is where
     that is done. Raises TkError when the adapter cannot be merged.
     """
+    import torch
+
     from toolkit.training.adapters import load_adapter
     from toolkit.training.base import load_base
 
@@ -39,7 +41,8 @@ def merged_model(
         model = load_base(
             base, dtype=dtype, device=device, quantise=True, bits=bits, trust_remote_code=trust_remote_code
         )
-        model = model.dequantize(dtype=model.dtype).to("cpu")
+        model = model.dequantize(dtype=getattr(torch, dtype)).to("cpu")
+        _forget_how_it_was_stored(model)
     else:
         model = load_base(base, dtype=dtype, device="cpu", trust_remote_code=trust_remote_code)
     return merge(load_adapter(model, run / "adapter"))
@@ -66,6 +69,20 @@ def merge(adapted: Any) -> PreTrainedModel:
     return merged
 
 
+def _forget_how_it_was_stored(model: Any) -> None:
+    """Save a dequantised model as any other: transformers (5.23, core_model_loading.py, `revert_weight_conversion`) would
+    pack the matrices of a base that came in 4 bits as they were read, and has no way to."""
+    from transformers.integrations.bitsandbytes import Bnb4bitDeserialize
+
+    kept = getattr(model, "_weight_conversions", None)
+    if kept is not None:
+        model._weight_conversions = [
+            step
+            for step in kept
+            if not any(isinstance(part, Bnb4bitDeserialize) for part in getattr(step, "operations", ()))
+        ]
+
+
 def _merge_in_float32(layer: Any) -> None:
     """Merge one layer with its weights widened for as long as it takes, so that the sum is rounded once.
 
@@ -84,10 +101,15 @@ def _merge_in_float32(layer: Any) -> None:
 
 def save_merged(model: PreTrainedModel, tokenizer: Any, base: Path, stops: tuple[int, ...], folder: Path) -> None:
     """Write a merged model as its base is written: names and format of the weights, generation settings, tokenizer."""
+    from safetensors import SafetensorError
+
     original = _json(base / "config.json")
     if "use_cache" in original:
         model.config.use_cache = original["use_cache"]  # switched off for training
-    model.save_pretrained(folder, max_shard_size="5GB")
+    try:
+        model.save_pretrained(folder, max_shard_size="5GB")
+    except (OSError, SafetensorError) as error:  # a full disk, for one
+        raise TkError(f"the merged weights cannot be written: {error}", where=str(folder.parent)) from error
     tokenizer.save_pretrained(folder)
     if (base / "generation_config.json").is_file():
         settings = {**_json(base / "generation_config.json"), "eos_token_id": list(stops)}
@@ -120,14 +142,16 @@ def stored_format(folder: Path) -> str:
     return FLOATS[name]
 
 
-def weight_bytes(folder: Path) -> int:
-    """Bytes of a base's weights on disk."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+def merged_bytes(folder: Path) -> int:
+    """Bytes that a base's weights take once merged: as on disk, and about four times that where they come in 4 bits."""
+    stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return stored * (4 if stored_quantised(folder) else 1)
 
 
 def stored_quantised(folder: Path) -> bool:
     """Whether a base comes quantised, so that there are no 16-bit weights to merge into."""
-    return _json(folder / "config.json").get("quantization_config") is not None
+    path = folder / "config.json"
+    return path.is_file() and _json(path).get("quantization_config") is not None
 
 
 def free_memory() -> None:

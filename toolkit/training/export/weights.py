@@ -56,25 +56,20 @@ def export_weights(
     from toolkit.training.export import merging
 
     record = papers.record
-    bits = bits_of(record) if wish.faithful else None
-    size = merging.weight_bytes(base)
+    stored = 4 if merging.stored_quantised(base) else None
+    bits = (bits_of(record) or stored) if wish.faithful else None
+    size = merging.merged_bytes(base)
     with staged_folder(target, overwrite=wish.overwrite) as staging:
         _require_room(staging, size, wish.gguf)
         progress(Event("base", f"checking the files of {papers.facts.base.name}"))
         require_base(base, record)
-        if wish.gguf:
-            from toolkit.training.export.gguf.families import require_family
-
-            require_family(base)
         dtype = _format(base, wish.faithful)
         with environment.quiet_libraries(Path(os.devnull)), _scratch(staging, target, wish.gguf) as scratch:
+            rows = _rows(run, record, base, wish)
             progress(Event("base", "loading the model as it was trained"))
-            device, computed = _where(record, papers, size)
+            device, computed = _where(record, size)
             trained = load_trained(run, base, record, device=device, dtype=computed)
-            encoded, which = comparing.recipe_rows(record, trained.tokenizer, wish.data, offline=wish.offline)
-            rows = comparing.choose_rows(encoded, which, _vocabulary(trained.model))
-            said = _reporter(progress, "trained")
-            trained_loss = comparing.spool(trained.model, rows, scratch.spool, said)
+            trained_loss = comparing.spool(trained.model, rows, scratch.spool, _reporter(progress, "trained"))
             tokenizer, stops = trained.tokenizer, trained.stops
             del trained
             merging.free_memory()
@@ -160,7 +155,22 @@ def _require_room(staging: Path, size: int, gguf: bool) -> None:
         raise TkError(text_, hint="use a machine with more memory")
 
 
-def _where(record: Any, papers: Papers, size: int) -> tuple[str, str]:
+def _rows(run: Path, record: Any, base: Path, wish: Wish) -> comparing.Rows:
+    """The rows to compare on; on the way, what cannot be written is known before a model is loaded."""
+    from toolkit.training.base import load_tokenizer
+
+    tokenizer = load_tokenizer(run / "adapter", trust_remote_code=trusts_remote_code(record))
+    if wish.gguf:
+        from toolkit.training.export.gguf.families import require_family
+        from toolkit.training.export.gguf.vocabulary import require_tokenizer
+
+        require_family(base)
+        require_tokenizer(tokenizer)
+    encoded, which = comparing.recipe_rows(record, tokenizer, wish.data, offline=wish.offline)
+    return comparing.choose_rows(encoded, which, len(tokenizer))
+
+
+def _where(record: Any, size: int) -> tuple[str, str]:
     """Device and number format to compare in: a GPU that holds the weights, in the run's own format; else the CPU, in
     float32 where that fits, because rounding in bfloat16 hides small divergences."""
     import torch
@@ -178,10 +188,6 @@ def _load(folder: Path, dtype: str, device: str, trust: bool) -> Any:
     from toolkit.training.base import load_base
 
     return load_base(folder, dtype=dtype, device=device, trust_remote_code=trust).eval()
-
-
-def _vocabulary(model: Any) -> int:
-    return int(model.get_output_embeddings().weight.shape[0])
 
 
 def _reporter(progress: Progress, stage: str) -> Callable[[int, int], None]:

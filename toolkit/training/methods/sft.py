@@ -12,7 +12,7 @@ from toolkit.training.answers import questions_of
 from toolkit.training.arguments import training_arguments
 from toolkit.training.fit import Trained, fit, step_of
 from toolkit.training.layouts import layout_for
-from toolkit.training.losses import next_token_losses
+from toolkit.training.losses import mixed_precision, next_token_losses
 from toolkit.training.progress import Event, Progress
 from toolkit.training.stream_rows import StreamedRows
 from toolkit.training.trainers import adapter_kept, bare
@@ -119,9 +119,9 @@ def trainer_class(settings: Settings) -> Any:
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            losses = next_token_losses(
-                model, {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
-            )
+            rest = {name: value for name, value in inputs.items() if name != "labels"}
+            with mixed_precision(settings):
+                losses = next_token_losses(model, rest, inputs["labels"])
             # Of several processes each divides by the tokens of all, and their gradients are averaged.
             total = losses.sum() * self.accelerator.num_processes
             return total / (num_items_in_batch if num_items_in_batch is not None else max(1, losses.numel()))

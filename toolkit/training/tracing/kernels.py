@@ -146,6 +146,9 @@ def hidden_bytes(function: Any, args: Any) -> tuple[int, ...]:
     aten = torch.ops.aten
     if function is aten.logsumexp.default:
         return (args[0].nbytes,)  # the exponentials that it sums (ReduceOps.cpp, `logsumexp_out_impl`)
+    if str(function) in ("bitsandbytes.int8_scaled_mm.default", "bitsandbytes.int8_mixed_scaled_mm.default"):
+        rows, matrix = (args[0], args[1]) if "mixed" not in str(function) else (args[1], args[2])
+        return (4 * (rows.numel() // rows.shape[-1]) * matrix.shape[0],)  # the sums, in int32
     if function is aten._scaled_dot_product_flash_attention_backward.default:
         query, key = args[1], args[2]
         batch, heads, length, width = query.shape

@@ -8,6 +8,7 @@ from typing import Any
 
 from toolkit.errors import TkError
 from toolkit.planning.estimates import MemoryEstimate
+from toolkit.training.expert_weights import quantise as quantise_experts
 from toolkit.training.settings import Settings
 from toolkit.training.tracing import model as models
 
@@ -57,25 +58,27 @@ def _steps(fields: Mapping[str, object], settings: Settings) -> None:
 
 
 def random_base(fields: Mapping[str, object], settings: Settings) -> Any:
-    """The base on the settings' device, its weights at random; in 4 bits where asked, quantised matrix by matrix."""
+    """The base on the settings' device, its weights at random; where asked in 4 bits, routed experts too, or in 8,
+    quantised matrix by matrix."""
     import torch
     from transformers import AutoModelForCausalLM
 
     config, device = models.config_of(fields), settings.device_type
     dtype = getattr(torch, settings.dtype)
-    if settings.adapter == "lora":
+    if settings.bits is None:
         with torch.device(device):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=settings.attention)
         model.config.use_cache = False
         return model
     model = models.meta_base(config, settings.attention, settings.dtype)
     models.quantise(model, settings)
+    quantisation = model.config.quantization_config
     made: dict[int, Any] = {}  # by identity, so that tied weights stay tied
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 if id(parameter) not in made:
-                    made[id(parameter)] = parameter, _random(parameter, dtype, device, module)
+                    made[id(parameter)] = parameter, _random(parameter, dtype, device, module, quantisation)
                 module._parameters[name] = made[id(parameter)][1]
     # Buffers hold values that the class computes; one layer of it has them all.
     values = dict(AutoModelForCausalLM.from_config(models.shorter(config, 1), dtype=dtype).named_buffers())
@@ -86,13 +89,19 @@ def random_base(fields: Mapping[str, object], settings: Settings) -> Any:
     return model
 
 
-def _random(parameter: Any, dtype: Any, device: str, module: Any) -> Any:
+def _random(parameter: Any, dtype: Any, device: str, module: Any, quantisation: Any) -> Any:
     import torch
+    from bitsandbytes.nn import Linear4bit
 
     value = torch.randn(parameter.shape, dtype=dtype) * 0.02
-    if type(parameter).__name__ != "Params4bit":
+    kind = type(parameter)
+    if kind.__name__ == "Int8Params":
+        return kind(value, requires_grad=False, has_fp16_weights=False).to(device)
+    if kind.__name__ != "Params4bit":
         return torch.nn.Parameter(value.to(device), requires_grad=False)
-    made = type(parameter)(
+    if not isinstance(module, Linear4bit):  # routed experts, as training quantises them while it reads a checkpoint
+        return quantise_experts(value.to(device), quantisation)
+    made = kind(
         value,
         requires_grad=False,
         compress_statistics=parameter.compress_statistics,

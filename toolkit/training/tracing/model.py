@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from toolkit.errors import TkError
 from toolkit.training.adapters import add_adapter
-from toolkit.training.base import compute_dtype, four_bit
+from toolkit.training.base import compute_dtype, eight_bit, four_bit
 from toolkit.training.experts import FUSED, is_fused, use_these_experts
 
 if TYPE_CHECKING:
@@ -68,11 +69,18 @@ def meta_base(config: Any, attention: str, dtype: str = "bfloat16") -> Any:
 
 
 def quantise(base: Any, settings: Settings) -> None:
-    """Put 4-bit modules and experts where they are when a checkpoint is loaded in NF4; their weights stay on meta."""
+    """Put 4-bit modules and experts where they are when a checkpoint is loaded in NF4, or 8-bit modules; their weights
+    stay on meta."""
     from bitsandbytes.nn import Params4bit
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
     from transformers.quantizers.base import get_keys_to_not_convert
 
+    if settings.bits == 8:
+        in_bytes = eight_bit()
+        in_bytes.llm_int8_threshold = 0.0  # how many columns are outliers depends on values: a trace leaves them out
+        replace_with_bnb_linear(base, get_keys_to_not_convert(base), in_bytes)
+        base.is_loaded_in_8bit, base.config.quantization_config = True, in_bytes
+        return
     quantisation = four_bit(compute_dtype(settings.dtype, settings.device_type))
     replace_with_bnb_linear(base, get_keys_to_not_convert(base), quantisation)
     for experts in filter(is_fused, base.modules()):
@@ -96,8 +104,10 @@ def adapted(base: Any, settings: Settings, adapter_dtype: str) -> Any:
     """The base with its adapter (in `adapter_dtype`) and checkpointing as the trainer sets it up, still on meta."""
     import torch
 
-    with torch.device("meta"):
-        model: Any = add_adapter(base, settings)
+    with torch.device("meta"), weights_for_dora():
+        model: Any = add_adapter(
+            base, replace(settings, init="default"), StandIn(base) if settings.new_tokens else None
+        )
     if adapter_dtype != "float32":
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -117,6 +127,11 @@ def materialise(model: Any, ledger: Ledger, dtype: str) -> None:
     with _fake_table():
         for parameter in originals:
             exchanged[id(parameter)] = _exchange(parameter, dtype, ledger)
+        for module in model.modules():
+            if type(module).__module__.startswith("bitsandbytes") and hasattr(module, "state"):
+                module.state.CB = exchanged[id(module.weight)]
+                module.state.SCB = torch.empty(module.out_features)
+                ledger.own(module.state.SCB, "quantisation_state")
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
@@ -142,6 +157,11 @@ def _exchange(parameter: Any, dtype: str, ledger: Ledger) -> Any:
 
     if type(parameter).__name__ == "Params4bit":
         return _four_bit(parameter, dtype, ledger)
+    if type(parameter).__name__ == "Int8Params":
+        fake = torch.nn.Parameter(torch.empty(parameter.shape, dtype=torch.int8), requires_grad=False)
+        fake.CB = None  # its state has it already, as after a first forward pass
+        ledger.own(fake, "base_weights")
+        return fake
     fake = torch.nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype), parameter.requires_grad)
     ledger.own(fake, "adapter" if parameter.requires_grad else "base_weights")
     if parameter.requires_grad:
@@ -166,6 +186,36 @@ def _four_bit(parameter: Any, dtype: str, ledger: Ledger) -> Any:
     for tensor in (state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code):
         ledger.own(tensor, "quantisation_state")
     return fake
+
+
+class StandIn:
+    """A tokenizer as far as `toolkit.training.new_tokens` asks one: the last rows of the base are those of new tokens."""
+
+    def __init__(self, base: Any) -> None:
+        self._rows = base.config.get_text_config().vocab_size
+
+    def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]:
+        return list(range(self._rows - len(tokens), self._rows))
+
+
+@contextmanager
+def weights_for_dora() -> Iterator[None]:
+    """DoRA weighs the base's matrices; PEFT dequantises by the class of a parameter, which a fake one has not."""
+    import torch
+    from bitsandbytes import functional
+
+    def weight_of(module: Any) -> Any:
+        weight, shape = module.weight, (module.out_features, module.in_features)
+        if (state := getattr(weight, "quant_state", None)) is not None:
+            return functional.dequantize_4bit(weight, state)
+        if type(weight).__name__ in ("Params4bit", "Int8Params"):
+            return torch.empty(shape, device="meta")
+        if weight.dtype == torch.int8:
+            return functional.int8_vectorwise_dequant(weight, module.state.SCB)
+        return weight
+
+    with patch("peft.tuners.lora.dora.dequantize_module_weight", weight_of):
+        yield
 
 
 def first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """One optimiser step as the trainer takes it: forward, loss, backward, clipping, update, on whatever tensors there are.
 
 It follows `toolkit.training.methods.sft`: TRL's fused head under CUDA, our tiles elsewhere, mixed precision as
-accelerate wraps it around the model's own forward, which our loss does not go through.
+accelerate wraps it around the model's own forward, and as that method does around our loss, which goes past it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit.planning.memory import OPTIMIZER_BYTES
-from toolkit.training.losses import next_token_losses
+from toolkit.training.losses import mixed_precision, next_token_losses
 from toolkit.training.tracing.depth import OPTIMISER_STEP
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def make_inputs(settings: Settings) -> dict[str, Tensor]:
 def prepare(model: Any, settings: Settings, loss: str) -> Callable[[dict[str, Tensor]], Tensor]:
     """What computes the loss of a micro-batch, in the trainer's own way; `loss` is chunked or logits."""
     base = model.get_base_model()
-    fused = loss == "chunked" and settings.device in CUDA_KINDS
+    fused = loss == "chunked" and settings.device in CUDA_KINDS and not settings.new_tokens
     if fused:
         from trl.trainer.utils import add_fused_lm_head
 
@@ -50,7 +50,9 @@ def prepare(model: Any, settings: Settings, loss: str) -> Callable[[dict[str, Te
         if fused:
             outputs = model(**inputs, use_cache=False, fused_lm_head=True)
             return -outputs.log_probs.sum() / outputs.label_mask.numel()
-        losses = next_token_losses(model, {name: inputs[name] for name in inputs if name != "labels"}, inputs["labels"])
+        rest = {name: inputs[name] for name in inputs if name != "labels"}
+        with mixed_precision(settings, "cpu"):  # fake tensors are on a CPU
+            losses = next_token_losses(model, rest, inputs["labels"])
         return losses.sum() / max(1, losses.numel())
 
     return compute

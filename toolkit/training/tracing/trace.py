@@ -86,7 +86,7 @@ def record(config: Any, settings: Settings, options: Options, ledger: Ledger) ->
     ledger.enter("before")
     masked = settings.micro_batch_size > 1 if options.masked is None else options.masked
     base = models.meta_base(config, settings.attention, settings.dtype)
-    if settings.adapter == "qlora":
+    if settings.bits is not None:
         models.quantise(base, settings)
     model = models.adapted(base, settings, options.adapter_dtype)
     compute = step.prepare(model, settings, options.loss)
@@ -104,7 +104,11 @@ def record(config: Any, settings: Settings, options: Options, ledger: Ledger) ->
             step.hold_gradients(model, ledger)
         depth.mark_layers(model, ledger)
         try:
-            with step.announced(settings), recording(ledger, kernels.stand_in(ledger), kernels.hidden_bytes):
+            with (
+                step.announced(settings),
+                models.weights_for_dora(),
+                recording(ledger, kernels.stand_in(ledger), kernels.hidden_bytes),
+            ):
                 step.run(compute, model, given, ledger, update)
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             raise TkError(

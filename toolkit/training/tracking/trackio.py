@@ -45,8 +45,10 @@ class Trackio:
         self._run.log(dict(values), step=step)
 
     def close(self, finished: bool) -> None:
+        import trackio
+
         with _unsaid():
-            self._run.finish()
+            trackio.finish()  # not the run's own: trackio would finish it again, aloud, when the process ends
 
 
 @contextmanager

@@ -38,24 +38,34 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 _NEVER = -1e9  # a score by which a token is never made of smaller ones
 
 
+def require_tokenizer(tokenizer: Any) -> dict[str, Any]:
+    """The parts of a tokenizer. Raises TkError for one that llama.cpp does not have."""
+    if not tokenizer.is_fast:
+        raise TkError("no GGUF is written for a tokenizer without a tokenizer.json")
+    core: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    if core["model"]["type"] != "BPE":
+        raise TkError(f"no GGUF is written for a tokenizer of the kind {core['model']['type']}")
+    if _is_byte_level(core):
+        _split_name(core)
+    elif not core["model"].get("byte_fallback"):
+        raise TkError("no GGUF is written for a tokenizer that is neither byte-level nor falls back to bytes")
+    return core
+
+
 def add_vocabulary(writer: Any, tokenizer: Any, stops: tuple[int, ...], size: int) -> None:
     """Write a tokenizer. `size` is the number of rows of the embedding, which may have rows for no token.
 
     Raises TkError for a tokenizer that llama.cpp does not have.
     """
-    core = json.loads(tokenizer.backend_tokenizer.to_str())
+    core = require_tokenizer(tokenizer)
     model = core["model"]
-    if model["type"] != "BPE":
-        raise TkError(
-            f"no GGUF is written for a tokenizer of the kind {model['type']}; llama.cpp would split otherwise"
-        )
     tokens, kinds = _tokens(core, model["vocab"], size)
     merges = [" ".join(merge) if isinstance(merge, list) else merge for merge in model["merges"]]
     if _is_byte_level(core):
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre(_split_name(core))
         writer.add_token_merges(merges)
-    elif model.get("byte_fallback"):
+    else:
         writer.add_tokenizer_model("llama")
         writer.add_tokenizer_pre("default")
         writer.add_token_scores(_scores(tokens, merges))
@@ -64,8 +74,6 @@ def add_vocabulary(writer: Any, tokenizer: Any, stops: tuple[int, ...], size: in
             _UNKNOWN if token == model.get("unk_token") else kind for token, kind in zip(tokens, kinds, strict=True)
         ]
         writer.add_add_space_prefix(_adds_space(core))
-    else:
-        raise TkError("no GGUF is written for a tokenizer that is neither byte-level nor falls back to bytes")
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     _add_special(writer, tokenizer, stops)
