@@ -30,6 +30,9 @@ MEANT_FOR: dict[str, tuple[str | Device, int, str]] = {
     "deepseek-llama-lora": ("24GiB", 1, "internal"),
     "deepseek-v2-lite-qlora": ("12GiB", 1, "hosted or given away"),
     "mistral-lora": ("24GiB", 1, "24 GB"),
+    "qwen-dpo-after-sft": ("24GiB", 1, "24 GB"),
+    "qwen-grpo": ("16GiB", 1, "16 GB"),
+    "qwen-pretrain": ("24GiB", 1, "24 GB"),
 }
 
 

@@ -34,5 +34,5 @@ def adapter_kept(model: Any) -> Iterator[None]:
         if "ref" in model.peft_config:
             model.delete_adapter("ref")
         for name, parameter in model.named_parameters():
-            if name in before:
+            if name in before and parameter.dtype != before[name].dtype:
                 parameter.data = before[name]
