@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,14 @@ def curve(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture
+def first_use_of_trackio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """trackio takes its folder when it is first imported, which TRL's GRPO may have done in another test."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "trackio"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.usefixtures("first_use_of_trackio")
 def test_a_run_keeps_the_figures_of_its_metrics_requirements_and_checks(papers: Papers, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("def words(answer, expected): return len(answer.split())\n")
     evaluate = {
