@@ -42,7 +42,7 @@ def list_(folder: Path, format_: str) -> None:
     \b
     Examples:
       tk runs
-      tk runs /shared/runs --format json
+      tk runs /data/runs --format json
     """
     from toolkit.cli.runs_text import runs_text
     from toolkit.release.runs import list_runs
