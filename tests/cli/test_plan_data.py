@@ -117,6 +117,13 @@ def test_a_sample_shows_labels_as_they_are_trained(tk, tmp_path):
     assert all(label in (-100, token) for label, token in zip(row["labels"], row["input_ids"], strict=True))
 
 
+def test_documents_have_no_template_to_tell_of(tk):
+    ended = tk("plan", "recipes/embedded-pretrain.yaml", "--gpu", "cpu", "--check-data")
+    assert (ended.returncode, "none: documents as they are" in ended.stdout) == (0, True), ended.stderr
+    ended = tk("plan", "recipes/embedded-pretrain.yaml", "--gpu", "cpu", "--show-sample")
+    assert (ended.returncode, "[[" in ended.stdout) == (0, True), ended.stderr
+
+
 def test_a_check_without_the_tokenizer_at_hand_imports_no_torch(tmp_path):
     (tmp_path / "a.jsonl").write_text(rows(20))
     path = recipe(tmp_path, f"{{train: {tmp_path}/a.jsonl, license: own, {COLUMNS}}}", "Qwen/Qwen2.5-7B-Instruct")

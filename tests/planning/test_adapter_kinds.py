@@ -119,6 +119,7 @@ WRONG: list[tuple[AdapterSettings, str, str]] = [
     (AdapterSettings("lora", dora=True, target_modules=("experts",)), MIXTURE, "DoRA is for linear modules alone"),
     (AdapterSettings("lora", init="eva", target_modules=("all-linear", "router")), MIXTURE, "say attention"),
     (AdapterSettings("lora", new_tokens=("<a>", "<a>")), QWEN, "adapter.new_tokens: names a token twice"),
+    (AdapterSettings("lora", new_tokens=("",)), QWEN, "an empty text is no token"),
     (AdapterSettings("lora", new_tokens=(" <a>",)), QWEN, "begins or ends with a space"),
 ]
 
@@ -151,7 +152,6 @@ def test_int8_is_refused_where_bitsandbytes_or_sharding_cannot_do_it() -> None:
     [
         (AdapterSettings("lora", init="pissa"), "pissa decomposes whole matrices"),
         (AdapterSettings("lora", lora_plus_ratio=8), "made before parameters are sharded"),
-        (AdapterSettings("lora", new_tokens=("<a>",)), "cannot be trained by themselves"),
     ],
 )
 def test_what_needs_whole_parameters_is_not_sharded(adapter: AdapterSettings, said: str) -> None:
@@ -163,3 +163,9 @@ def test_what_needs_whole_parameters_is_not_sharded(adapter: AdapterSettings, sa
 def test_lora_plus_wants_an_optimiser_of_adams_kind() -> None:
     said = problems_of("80GiB", adapter=AdapterSettings("lora", lora_plus_ratio=16), optimizer="sgd")
     assert "made for Adam's steps" in said[0]
+
+
+def test_new_tokens_are_trained_on_one_gpu() -> None:
+    tokens = AdapterSettings("lora", new_tokens=("<a>",))
+    assert "trained by one process alone" in problems_of("A100 80GB", adapter=tokens, gpus=2)[0]
+    assert not any("FSDP2" in text for text in planned("8GiB", adapter=tokens).suggestions)

@@ -58,6 +58,19 @@ def test_an_override_reads_its_value_as_the_file_would(recipe):
     assert loaded.train.packing is True
 
 
+def test_an_override_may_quote_its_values(recipe):
+    loaded = recipe(SMALL, """adapter.new_tokens=["<a, b>", '<c>']""", 'output="runs/x y"')
+    assert loaded.adapter.new_tokens == ("<a, b>", "<c>")
+    assert loaded.output == "runs/x y"
+
+
+def test_streamed_rows_that_are_split_need_a_number_of_steps(recipe):
+    asked = ("data.streaming=true", "data.on_overlength=split")
+    (problem,) = problems(lambda: recipe(SMALL, *asked))
+    assert problem.startswith("recipe.train.max_steps: is needed")
+    assert recipe(SMALL, *asked, "train.max_steps=10").train.max_steps == 10
+
+
 def test_a_bad_override_points_to_the_command_line(recipe):
     assert problems(lambda: recipe(SMALL, "train.epochs=-1")) == [
         "recipe.train.epochs: must be above 0, not -1 (--set train.epochs)"

@@ -40,6 +40,11 @@ def test_a_bad_value_is_named_with_what_was_meant(override, words):
     assert words in refusal(override)
 
 
+def test_documents_are_asked_nothing_so_no_answer_can_be_required():
+    with pytest.raises(InvalidInput, match="exact_match: is no score of this recipe; it has loss, perplexity"):
+        load_recipe("recipes/embedded-pretrain.yaml", ("evaluate.require.exact_match=>= 0.1",))
+
+
 def test_nothing_can_be_required_where_nothing_is_measured():
     assert "nothing is evaluated" in refusal("evaluate.fraction=0", "evaluate.require.loss=< base")
     assert "no held-out row to measure" in refusal("evaluate.fraction=0", "evaluate.every=0.5")

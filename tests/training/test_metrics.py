@@ -69,6 +69,12 @@ def test_a_function_that_cannot_be_used_is_named_before_anything_is_loaded(
         named(tmp_path, code)
 
 
+def test_a_function_that_raises_is_named_with_what_it_raised(tmp_path: Path) -> None:
+    (metric,) = named(tmp_path, "def score(answer): raise ValueError('no digits')")
+    with pytest.raises(TkError, match="score failed: ValueError: no digits"):
+        metric.mean(["a"], ["a"], [""])
+
+
 def test_a_function_that_gives_no_number_ends_the_evaluation(tmp_path: Path) -> None:
     (metric,) = named(tmp_path, "def score(answer): return 'good'")
     with pytest.raises(TkError, match="gave 'good' for an answer"):

@@ -40,6 +40,14 @@ def test_a_divided_row_loses_no_token_and_no_loss(seed: int) -> None:
     assert joined == ids
 
 
+def test_what_is_left_of_a_divided_row_is_not_taken_for_a_whole_one(tokenizer: Any) -> None:
+    """Of a long question and a short answer one piece has something to learn; a server renders the row, not the piece."""
+    long, short = talk("where is my order " * 30, "on its way"), talk("where", "on its way")
+    encoded = encode([long, short], tokenizer, 64, on_overlength="split")
+    assert encoded.origins.count(0) == 1
+    assert [index for index, _, _ in encoded.whole()] == [1]
+
+
 def test_a_conversation_is_divided_after_its_answers(tokenizer: Any) -> None:
     example = talk(*["where is my order", "on its way"] * 6)
     (whole,) = encode([example], tokenizer, 4096).input_ids

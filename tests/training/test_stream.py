@@ -137,6 +137,9 @@ def test_streamed_rows_that_are_too_long_are_divided(papers: Papers, tmp_path: P
     record: Any = read_record(finetune(grant(verdict, recipe), recipe, plan, snapshot, verdict))
     assert record["data"]["overlength"]["pieces"] > record["data"]["overlength"]["rows"] > 0
     assert record["memory"]["longest_row_tokens"] <= 64
+    trained, of = record["metrics"]["steps"] * 8, record["data"]["train"]["rows"]
+    pieces = record["data"]["overlength"]["pieces"] / record["data"]["overlength"]["of_rows"]
+    assert record["metrics"]["epochs"] == pytest.approx(trained / pieces / of, abs=1.5 / of)  # of rows, not of pieces
     assert any("were divided into" in note for note in record["notes"])
 
 

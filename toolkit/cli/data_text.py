@@ -68,6 +68,9 @@ def _checks(facts: Mapping[str, Any], base: str) -> Iterator[str]:
     elif "template" not in facts:
         yield from wrapped(f"tokens were not counted: the tokenizer of {base} is not at hand", "  too long    ")
     if template := facts.get("template"):
+        if "stops" not in template:  # the method has no conversations
+            yield "  template    none: documents as they are"
+            return
         yield f"  template    {template['from']}, sha256 {template['sha256'][:12]}…"
         stops = template["stops"]
         yield f"  stops at    {stops['end']} (id {stops['id']}), which is learnt; padding is {stops['pad']}"
@@ -80,8 +83,11 @@ def _samples(samples: Sequence[Sample], template: Mapping[str, Any]) -> Iterator
         yield click.style(f"{sample.where}: {len(sample.tokens)} tokens, {counted} count", bold=coloured)
         yield "".join(_run(text, counts, coloured) for text, counts in sample.runs)
         yield ""
-    stops = template["stops"]
     how = "in green" if coloured else "between [[ and ]]"
+    if "stops" not in template:
+        yield f"What counts for the loss stands {how}."
+        return
+    stops = template["stops"]
     yield f"What counts for the loss stands {how}. An answer ends with {stops['end']} (id {stops['id']})."
     yield from (line for note in stops["notes"] for line in wrapped(note, "note  "))
 

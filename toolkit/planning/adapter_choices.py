@@ -89,8 +89,6 @@ def unsharded(recipe: Recipe) -> tuple[str, str] | None:
     adapter = recipe.adapter
     if adapter.type == "lora-8bit":
         return "type", "int8 weights cannot be sharded; say type: qlora, or sharding: ddp"
-    if adapter.new_tokens:
-        return "new_tokens", "rows of a sharded embedding cannot be trained by themselves; say sharding: ddp"
     if adapter.init not in ("default", "gaussian"):
         return "init", f"{adapter.init} decomposes whole matrices, of which a process has a shard; say sharding: ddp"
     if adapter.lora_plus_ratio is not None:

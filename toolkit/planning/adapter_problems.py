@@ -119,12 +119,16 @@ def _others(recipe: Recipe, gpus: int) -> Iterator[tuple[str, str]]:
     adapter, train = recipe.adapter, recipe.train
     if adapter.lora_plus_ratio is not None and train.optimizer == "sgd":
         yield "lora_plus_ratio", "its two rates are made for Adam's steps; leave it or train.optimizer: sgd out"
-    if gpus > 1 and train.sharding == "fsdp2" and (found := unsharded(recipe)):
+    if gpus > 1 and adapter.new_tokens:
+        yield "new_tokens", "their rows are trained by one process alone; leave it or --gpus out"
+    elif gpus > 1 and train.sharding == "fsdp2" and (found := unsharded(recipe)):
         yield found
     if len(set(adapter.new_tokens)) < len(adapter.new_tokens):
         yield "new_tokens", "names a token twice"
     for token in adapter.new_tokens:
-        if token != token.strip():
+        if not token:
+            yield "new_tokens", "an empty text is no token"
+        elif token != token.strip():
             yield (
                 "new_tokens",
                 f"{token!r} begins or ends with a space, which tokenizers keep as a token's own; write it without",

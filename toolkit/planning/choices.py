@@ -89,6 +89,9 @@ def _device_problems(recipe: Recipe, device: Device, gpus: int) -> Iterator[Prob
     if gpus > 1 and not step_of(recipe).shares:
         text = f"{recipe.method} trains on one GPU; leave --gpus out, or name a GPU that holds it alone"
         yield Problem("recipe.method", text, where)
+    if gpus > 1 and recipe.data.streaming:
+        text = "streamed rows are dealt out to one process alone; set it to false, or leave --gpus out"
+        yield Problem("recipe.data.streaming", text, where)
     if gpus == 1:
         if train.sharding in ("ddp", "fsdp2"):
             yield Problem(key, f"{train.sharding} is for several GPUs; leave it out, or plan with --gpus N", where)

@@ -223,7 +223,7 @@ def _demand(
         rows=rows,
         method=method,
         kind=kind_of(recipe),
-        may_shard=unsharded(recipe) is None,
+        may_shard=unsharded(recipe) is None and not recipe.adapter.new_tokens,
     )
 
 

@@ -15,7 +15,7 @@ from toolkit.errors import InvalidInput, Problem, TkError, UsageError
 from toolkit.files.digests import sha256_json
 from toolkit.files.schema import did_you_mean, read_document, read_value
 from toolkit.files.shipped import shipped
-from toolkit.files.strict_yaml import Document, Path_, core_scalar, load_file
+from toolkit.files.strict_yaml import Document, Path_, core_scalar, load_file, load_text
 from toolkit.licensing.use import DatasetUse, IntendedUse
 from toolkit.planning.method_problems import method_problems
 from toolkit.planning.method_settings import SECTION_OF, GrpoSettings, PreferenceSettings
@@ -167,6 +167,9 @@ def _data_contradictions(recipe: Recipe, document: Document) -> Iterable[Problem
     elif unweighted and data.streaming and len(sources) > 1:
         text = "sources that are streamed together need a weight each, since their lengths are not known beforehand"
         yield Problem("recipe.data.train", text, where)
+    if data.streaming and data.on_overlength == "split" and recipe.train.max_steps is None:
+        text = "is needed: how many rows the streamed ones are once they are split is not known beforehand"
+        yield Problem("recipe.train.max_steps", text, where)
     if data.id and len(sources) > 1:
         text = "names one data set; with several sources each has an `id` of its own"
         yield Problem("recipe.data.id", text, document.where(("data", "id")))
@@ -189,8 +192,8 @@ def _with_overrides(document: Document, overrides: Iterable[str]) -> Document:
         path = key.strip().split(".")
         inner = value
         for part in path[:-1]:
-            if not isinstance(inner.get(part), dict):
-                inner[part] = {}
+            if not isinstance(inner.get(part), dict):  # `data: FILE` is short for its `train`
+                inner[part] = {"train": inner[part]} if part == "data" and isinstance(inner.get(part), str) else {}
             inner = inner[part]
         inner[path[-1]] = _override_value(text)
         origins[tuple(path)] = f"--set {key.strip()}"
@@ -198,8 +201,9 @@ def _with_overrides(document: Document, overrides: Iterable[str]) -> Document:
 
 
 def _override_value(text: str) -> object:
-    if text.startswith("[") and text.endswith("]"):
-        return [core_scalar(item.strip()) for item in text[1:-1].split(",") if item.strip()]
+    """A list, a mapping or a quoted text as YAML has them; anything else is one plain value, whatever is in it."""
+    if text.startswith(("[", "{", '"', "'")):
+        return load_text(text, f"--set …={text}").value
     return core_scalar(text)
 
 

@@ -55,7 +55,7 @@ def _requirements(recipe: Recipe, document: Document, held_out: bool) -> Iterato
     asked = recipe.evaluate
     lossy = SCORES if recipe.method != "grpo" else ()
     scores: list[str] = [*lossy, *METHOD_SCORES.get(recipe.method, ())] if held_out else []
-    if held_out and asked.generate:
+    if held_out and asked.generate and recipe.method != "pretrain":
         scores += [score_name(metric) for metric in asked.metric]
     for name in asked.require:
         if name in scores or (asked.tasks and "/" in name):

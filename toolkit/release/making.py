@@ -138,9 +138,8 @@ def _data_checks(facts: Facts) -> list[str]:
         which = {"base": "the base's", "plain": "the plain one"}.get(where or "", "one of its own")
         compared = whole(record, "data.template.rows_compared") or 0
         alike = "rendered alike" if at(record, "data.template.served_as_trained") else "NOT rendered alike"
-        said.append(
-            f"chat template: {which} (sha256 {digest[:12]}…), {compared} rows {alike} by the tokenizer saved here"
-        )
+        checked = f", {compared} rows {alike} by the tokenizer saved here" if compared else ""
+        said.append(f"chat template: {which} (sha256 {digest[:12]}…){checked}")
     return said
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 class Encoded:
     """Rows as token ids and labels (lists of equal length), row by row, and what was noticed on the way.
 
-    `origins` says which example a row came from: several rows come from one that was divided.
+    `origins` says which example a row came from: several rows come from one that was divided. `cut` are the examples of
+    which a row is only a part, also where the other parts had nothing to learn from.
     """
 
     input_ids: list[list[int]]
@@ -37,6 +37,7 @@ class Encoded:
     notes: tuple[str, ...] = ()
     overlength: Overlength | None = None
     origins: tuple[int, ...] = ()
+    cut: frozenset[int] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -71,9 +72,8 @@ class Encoded:
     def whole(self) -> Iterator[tuple[int, list[int], list[int]]]:
         """Index of the example, ids and labels of every row that is an undivided example."""
         origins = self.origins or tuple(range(self.rows))
-        pieces = Counter(origins)
         rows = zip(origins, self.input_ids, self.labels, strict=True)
-        return (row for row in rows if pieces[row[0]] == 1)
+        return (row for row in rows if row[0] not in self.cut)
 
 
 def encode(
@@ -113,7 +113,8 @@ def encode(
     if on_overlength == "error":
         _refuse_long(input_ids, examples, counts)
     raise_problems(nothing)
-    return Encoded(input_ids, labels, notes, counts, tuple(origins))
+    in_part = frozenset(index for index, (ids, _) in enumerate(tokens) if len(ids) > max_length)
+    return Encoded(input_ids, labels, notes, counts, tuple(origins), in_part)
 
 
 def tokenise_texts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:

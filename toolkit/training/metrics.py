@@ -101,7 +101,11 @@ def _metric(name: str, recipe: Recipe) -> Metric:
 
 def _by_function(function: NamedFunction) -> Rate:
     def rate(answer: str, expected: str, prompt: str) -> float:
-        given = function(answer=answer, expected=expected, prompt=prompt)
+        try:
+            given = function(answer=answer, expected=expected, prompt=prompt)
+        except Exception as error:  # the user's code may raise anything
+            text = f"{function.name} failed: {type(error).__name__}: {error}"
+            raise TkError(text, where=str(function.path)) from error
         if not isinstance(given, bool | int | float) or not math.isfinite(given):
             raise TkError(f"{function.name} gave {given!r} for an answer, not a number", where=str(function.path))
         return float(given)

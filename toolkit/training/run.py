@@ -156,7 +156,11 @@ def finetune(
             versions=environment.versions(),
             hardware=environment.hardware(settings.device, plan.device.name),
             notes=notes,
-            template={**rows.template, "rows_compared": len(rows.sampled[0]), "served_as_trained": not served},
+            template={
+                **rows.template,
+                "rows_compared": len(rows.sampled[0]),
+                "served_as_trained": (not served) if rows.sampled[0] else None,
+            },
         )
         compared = judge.record(before, after) if before is not None and after is not None else None
         papers = {"verdict": verdict.to_json(), "permit": permit.to_json()}

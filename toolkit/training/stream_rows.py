@@ -20,6 +20,7 @@ Encode = Callable[[tuple[Example, ...]], Encoded]
 
 @dataclass(slots=True)
 class _Totals:
+    examples: int = 0
     rows: int = 0
     tokens: int = 0
     loss_tokens: int = 0
@@ -62,11 +63,13 @@ class StreamedRows:
     @property
     def rows(self) -> int:
         """Examples of an epoch; where nobody counted them, those that were trained on."""
-        return self._stream.examples_per_epoch or self._trained
+        trained = self._at_end().examples if self._divided else self._trained
+        return self._stream.examples_per_epoch or trained
 
     @property
     def epochs(self) -> float:
-        return self._trained / self.rows if self.rows else 0.0
+        trained = self._at_end().examples if self._divided else self._trained
+        return trained / self.rows if self.rows else 0.0
 
     @property
     def tokens_seen(self) -> int:
@@ -99,7 +102,10 @@ class StreamedRows:
         while group := tuple(islice(examples, _TOGETHER)):
             encoded = self._encode(group)
             self._note(encoded)
-            for ids, labels in zip(encoded.input_ids, encoded.labels, strict=True):
+            before = -1
+            for origin, ids, labels in zip(encoded.origins, encoded.input_ids, encoded.labels, strict=True):
+                totals.examples += origin != before
+                before = origin
                 if passed:
                     passed -= 1
                     continue
