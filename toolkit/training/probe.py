@@ -58,8 +58,9 @@ def probe(recipe: Recipe, plan: Plan, snapshot: Snapshot) -> Measured:
     settings = replace(settings_of(recipe, plan.choices, plan.device.kind), max_steps=_STEPS)
     folder = snapshot.local_folder()
     with tempfile.TemporaryDirectory() as place, environment.quiet_libraries(Path(place) / "log.txt"):
-        from toolkit.training import adapters, base, masks, new_tokens
+        from toolkit.training import base, masks, new_tokens
         from toolkit.training.encoding import Encoded
+        from toolkit.training.loading import load_adapted
         from toolkit.training.methods import sft
 
         tokenizer = base.load_tokenizer(folder, trust_remote_code=settings.trust_remote_code)
@@ -67,22 +68,11 @@ def probe(recipe: Recipe, plan: Plan, snapshot: Snapshot) -> Measured:
         masks.ensure_template(tokenizer)
         peak = environment.PeakMemory(settings.device_type)
         environment.seed_everything(settings.seed)
-        model = base.load_base(
-            folder,
-            dtype=settings.dtype,
-            device=settings.device_type,
-            quantise=settings.bits is not None,
-            bits=settings.bits,
-            attention=settings.attention,
-            trust_remote_code=settings.trust_remote_code,
-        )
-        base.align_tokens(model, tokenizer, masks.Template(tokenizer).end_of_turn())
-        new_tokens.make_room(model, tokenizer, folder, settings.new_tokens)
-        batch_size = settings.micro_batch_size * settings.accumulation
-        rows = _random_rows(batch_size * _STEPS, settings.max_length, model.config.get_text_config().vocab_size)
-        data = Encoded(rows, [list(row) for row in rows])
         # How an adapter begins changes no size, and random rows would give EVA nothing to find.
-        adapted = adapters.add_adapter(model, replace(settings, init="default"), tokenizer)
+        adapted = load_adapted(folder, tokenizer, replace(settings, init="default"), None).model
+        batch_size = settings.micro_batch_size * settings.accumulation
+        rows = _random_rows(batch_size * _STEPS, settings.max_length, adapted.config.get_text_config().vocab_size)
+        data = Encoded(rows, [list(row) for row in rows])
         ends: list[float] = []
 
         def note(event: Event) -> None:
